@@ -1,0 +1,45 @@
+# Everything runs in .venv, which is made when it is missing and made anew when pyproject.toml changes.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := docs/gallery/plot_image_dictionary.py
+BENCH ?= $(sort $(wildcard benchmarks/*.py))
+
+export MPLBACKEND := agg
+
+.PHONY: help demo test lint docs bench clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(VENV)/installed-demo  ## learn a dictionary of image patches and draw it
+	$(BIN)/python docs/run_example.py $(DEMO) build/demo
+
+test: lint  ## lint, then run the tests and the doctests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-test  ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+docs: $(VENV)/installed-docs  ## build the documentation
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
+	@echo "Open build/docs/index.html"
+
+bench: $(VENV)/installed-test  ## run the benchmarks, or one: make bench BENCH=benchmarks/NAME.py
+	@set -e; for program in $(BENCH); do echo "== $$program"; $(BIN)/python $$program; done
+
+clean:  ## remove .venv and all that was built
+	rm -rf $(VENV) build dist *.egg-info docs/auto_gallery docs/generated docs/sg_execution_times.rst
+	rm -rf .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/created: pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/installed-%: $(VENV)/created
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@touch $@

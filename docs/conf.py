@@ -1,0 +1,50 @@
+"""Sphinx settings of the documentation; `make docs` builds it."""
+
+from importlib.metadata import version as package_version
+
+project = "skprosper"
+author = "skprosper developers"
+copyright = author
+version = release = package_version("skprosper")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+# These are read as parts of other pages.
+exclude_patterns = ["gallery", "_templates"]
+default_role = "py:obj"
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skprosper"
+html_theme_options = {"show_prev_next": False}
+html_show_sourcelink = False
+
+autosummary_generate = True
+autosummary_ignore_module_all = False
+numpydoc_class_members_toctree = False
+numpydoc_show_class_members = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_gallery",
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("skprosper",),
+    "reference_url": {"skprosper": None},
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+}
+
+
+def is_from_sklearn(app, what, name, member, skip, options):
+    # scikit-learn's docstrings refer to its own user guide, which is not part of these pages.
+    return True if (getattr(member, "__module__", None) or "").startswith("sklearn.") else None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", is_from_sklearn)

@@ -1,0 +1,15 @@
+"""Probabilistic sparse coding with non-standard priors and superpositions."""
+
+from importlib.metadata import version
+
+from .models import BinarySparseCoding, DiscreteSparseCoding, TernarySparseCoding
+from .sparse_coding import SparseCoding
+
+__version__ = version("skprosper")
+
+__all__ = [
+    "BinarySparseCoding",
+    "DiscreteSparseCoding",
+    "SparseCoding",
+    "TernarySparseCoding",
+]

@@ -1,0 +1,1 @@
+"""E-steps: from parameters and data to expectations, one class per kernel."""

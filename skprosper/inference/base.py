@@ -1,0 +1,199 @@
+"""What the E-steps share: blocks of rows, truncation, the linear Gaussian part."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..kernels.linear import add_outer
+
+# Rows per matrix product: its projections stay in the second-level cache.
+BLOCK_ROWS = 256
+# Above this share of entries that matter, <s>^T Y is a dense product.
+_DENSE = 0.3
+
+
+class Truncation(NamedTuple):
+    """Which states an E-step looks at."""
+
+    n_candidates: int
+    max_active: int
+    pursuit: bool
+
+
+class Precision(NamedTuple):
+    """What does not matter any more: nats below the best, posterior weight."""
+
+    cutoff: float
+    negligible: float
+
+    @classmethod
+    def of(cls, dtype, n_states):
+        """Return the limits for a data type, for this many states per data point."""
+        if np.dtype(dtype) == np.float32:
+            return cls(18.0 + np.log(n_states), 1e-8)
+        return cls(28.0 + np.log(n_states), 1e-12)
+
+
+class Posteriors(NamedTuple):
+    """The most probable states of some data points, best first."""
+
+    support: np.ndarray  # (n, n_states, width) int64 active latents, -1: none
+    values: np.ndarray  # (n, n_states, width) their values
+    log_joint: np.ndarray  # (n, n_states) nats, -inf where there are fewer states
+    log_evidence: np.ndarray  # (n,) nats
+    entropy: np.ndarray  # (n,) nats, of the whole truncated posterior
+    variances: np.ndarray | None = None  # as values: spread of real-valued latents
+
+
+def codes_of(support, values, n_components, dtype):
+    """Return the codes (n, n_components) of one state per data point."""
+    codes = np.zeros((len(support), n_components), dtype)
+    row, slot = np.nonzero(support >= 0)
+    codes[row, support[row, slot]] = values[row, slot]
+    return codes
+
+
+def blocks(X, offset):
+    """Yield slices of at most ``BLOCK_ROWS`` rows and the rows less the offset."""
+    for start in range(0, len(X), BLOCK_ROWS):
+        rows = slice(start, min(start + BLOCK_ROWS, len(X)))
+        yield rows, (X[rows] if offset is None else X[rows] - offset)
+
+
+class LinearGaussianEStep:
+    """E-step of a linear superposition under Gaussian noise.
+
+    Holds what does not depend on the prior: projections, Gram matrix, the sums of the
+    M-step. A subclass gives ``_prepare``, ``_infer``, ``_top_states`` and the prior's
+    part of the bound.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    truncation : Truncation
+    dtype : dtype
+        Of the data and of the big products.
+    temperature : tuple of two floats
+        Temperatures of the likelihood and of the prior.
+    """
+
+    def __init__(self, parameters, truncation, dtype, temperature=(1.0, 1.0)):
+        self.prior, self.noise = parameters.prior, parameters.noise
+        self.truncation, self.dtype = truncation, np.dtype(dtype)
+        self.temperature = temperature
+        W = parameters.components
+        self.components = W.astype(self.dtype)
+        offset = parameters.offset
+        self.offset = None if offset is None else offset.astype(self.dtype)
+        projection = self.noise.precision_weighted(W) / temperature[0]
+        gram = projection @ W.T
+        self.projection = projection.astype(self.dtype)
+        self.gram = (0.5 * (gram + gram.T)).astype(self.dtype)
+        self._prepare()
+
+    def _constant(self, X):
+        """Return what the log-joint of the state 0 is, shape (n,)."""
+        n_components, n_features = self.components.shape
+        likelihood = self.noise.log_normaliser(n_features) - 0.5 * self.noise.quadratic(X)
+        log_zero = self.prior.log_zero(n_components)
+        return likelihood / self.temperature[0] + log_zero / self.temperature[1]
+
+    def statistics(self, X, weights):
+        """Return the sums of the M-step and of the evidence over some data points."""
+        n_components, n_features = self.components.shape
+        sums = self._new_sums()
+        cross = np.zeros((n_components, n_features))
+        data = np.zeros(n_features)
+        evidence = np.empty(BLOCK_ROWS)
+        log_evidence, data_second = 0.0, 0.0
+        for rows, x in blocks(X, self.offset):
+            w = weights[rows]
+            codes = x @ self.projection.T
+            n_nonzero = self._infer(codes, w, sums, evidence[: len(x)])
+            if n_nonzero < _DENSE * codes.size:
+                add_outer(codes, x, n_nonzero, cross)
+            else:
+                cross += codes.T @ x
+            data_second = data_second + self.noise.second_moment(x, w)
+            log_evidence += w @ evidence[: len(x)]
+            if self.offset is not None:
+                data += w @ x
+        weight = weights.sum()
+        likelihood = (
+            weight * self.noise.log_normaliser(n_features) - 0.5 * self.noise.trace(data_second)
+        ) / self.temperature[0]
+        log_zero = weight * self.prior.log_zero(n_components) / self.temperature[1]
+        return {
+            "weight": weight,
+            "log_evidence": log_evidence + likelihood + log_zero,
+            "cross": cross,
+            "data": data,
+            "data_second": data_second,
+            **self._named(sums),
+        }
+
+    def complete(self, statistics):
+        """Return the summed statistics with what follows from them filled in."""
+        return statistics
+
+    def bound(self, statistics):
+        """Return the lower bound of the log-likelihood, summed over the data points.
+
+        At temperature T the states are weighted by a posterior that is not the best
+        one; its bound is log Z_T + <log p - log p_T>.
+        """
+        t_likelihood, t_prior = self.temperature
+        bound = statistics["log_evidence"]
+        if t_likelihood != 1.0:
+            n_features = self.components.shape[1]
+            square = (
+                self.noise.trace(statistics["data_second"])
+                - 2.0 * t_likelihood * np.sum(self.projection * statistics["cross"])
+                + t_likelihood * np.sum(self.gram * statistics["second"])
+            )
+            expected = statistics["weight"] * self.noise.log_normaliser(n_features) - 0.5 * square
+            bound += (1.0 - 1.0 / t_likelihood) * expected
+        if t_prior != 1.0:
+            bound += (1.0 - 1.0 / t_prior) * self._expected_log_prior(statistics)
+        return bound
+
+    def log_evidence(self, X):
+        """Return log sum_s p(s, y) over the kept states, shape (n,), in nats."""
+        result = np.empty(len(X))
+        sums = self._new_sums()
+        for rows, x in blocks(X, self.offset):
+            codes = x @ self.projection.T
+            self._infer(codes, np.zeros(len(x)), sums, result[rows])
+            result[rows] += self._constant(x)
+        return result
+
+    def codes(self, X, kind):
+        """Return posterior "mean", "map" state or "probability" of being active."""
+        result = np.empty((len(X), len(self.components)), self.dtype)
+        if kind == "map":
+            best = self.top_states(X, 1)
+            return codes_of(best.support[:, 0], best.values[:, 0], len(self.components), self.dtype)
+        sums = self._new_sums()
+        for rows, x in blocks(X, self.offset):
+            np.matmul(x, self.projection.T, out=result[rows])
+            evidence, ones = np.empty(len(x)), np.ones(len(x))
+            self._infer(result[rows], ones, sums, evidence, kind == "probability")
+        return result
+
+    def reconstruct(self, X):
+        """Return the posterior mean of the noiseless data, shape (n, n_features)."""
+        result = self.codes(X, "mean") @ self.components
+        return result if self.offset is None else result + self.offset
+
+    def top_states(self, X, n_states):
+        """Return the `Posteriors` with the n_states most probable states."""
+        parts = []
+        for _, x in blocks(X, self.offset):
+            part = self._top_states(x @ self.projection.T, n_states)
+            constant = self._constant(x)
+            part = part._replace(
+                log_joint=part.log_joint + constant[:, None],
+                log_evidence=part.log_evidence + constant,
+            )
+            parts.append(part)
+        return Posteriors(*(None if f[0] is None else np.concatenate(f) for f in zip(*parts)))

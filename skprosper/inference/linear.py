@@ -1,0 +1,92 @@
+"""E-step of the linear superposition with discrete values: BSC, TSC, DSC."""
+
+import numpy as np
+
+from ..kernels import linear as kernel
+from ..kernels.states import count_states, paired_states
+from .base import LinearGaussianEStep, Posteriors, Precision
+
+
+class LinearEStep(LinearGaussianEStep):
+    """Truncated posteriors over discrete values under the linear superposition.
+
+    See `LinearGaussianEStep` for the parameters. Source of the equations: sections 3
+    to 5 of the user guide's page on the models.
+    """
+
+    def _prepare(self):
+        values = self.prior.active_values
+        n_components = len(self.components)
+        n_candidates, max_active, _ = self.truncation
+        self.values = values.astype(self.dtype)
+        self.log_odds = self.prior.log_odds(n_components)
+        bias = self.log_odds / self.temperature[1] - 0.5 * np.outer(
+            values**2, np.diag(self.gram).astype(np.float64)
+        )
+        self.bias = bias.astype(self.dtype)
+        self.states = paired_states(n_candidates, max_active, values)
+        self.precision = Precision.of(
+            self.dtype, count_states(n_candidates, max_active, len(values))
+        )
+
+    def _new_sums(self):
+        n_components = len(self.components)
+        second = np.zeros((n_components, n_components))
+        return second, np.zeros((len(self.values), n_components))
+
+    def _infer(self, codes, weights, sums, evidence, probability=False):
+        n_candidates, _, pursuit = self.truncation
+        return kernel.expectations(
+            codes,
+            weights,
+            self.gram,
+            self.values,
+            self.bias,
+            self.states,
+            n_candidates,
+            pursuit,
+            probability,
+            *self.precision,
+            *sums,
+            evidence,
+        )
+
+    def _named(self, sums):
+        second, counts = sums
+        return {"second": second, "counts": counts}
+
+    def complete(self, statistics):
+        """Return the summed statistics with what follows from them filled in."""
+        counts, upper = statistics["counts"], statistics["second"]
+        values = self.prior.active_values
+        second = upper + upper.T
+        second[np.diag_indices_from(second)] = values**2 @ counts
+        return {**statistics, "second": second, "codes": values @ counts}
+
+    def _expected_log_prior(self, statistics):
+        zero = statistics["weight"] * self.prior.log_zero(len(self.components))
+        return zero + np.sum(self.log_odds * statistics["counts"])
+
+    def _top_states(self, projections, n_states):
+        n, n_candidates = len(projections), self.truncation.n_candidates
+        width = max(1, min(self.truncation.max_active, n_candidates))
+        log_joint = np.empty((n, n_states))
+        support = np.empty((n, n_states, width), np.int64)
+        kinds = np.empty_like(support)
+        entropy, evidence = np.empty(n), np.empty(n)
+        kernel.top_states(
+            projections,
+            self.gram,
+            self.values,
+            self.bias,
+            self.states,
+            n_candidates,
+            self.truncation.pursuit,
+            log_joint,
+            support,
+            kinds,
+            entropy,
+            evidence,
+        )
+        values = np.where(support >= 0, self.values[kinds], 0)
+        return Posteriors(support, values, log_joint, evidence, entropy)

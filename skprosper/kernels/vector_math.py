@@ -1,0 +1,75 @@
+"""exp and max in forms that LLVM vectorises inside a kernel's loop."""
+
+import numpy as np
+from llvmlite import ir
+from numba import njit
+from numba.extending import intrinsic
+
+# Sums may be reordered, infinities keep their meaning, nothing is NaN.
+_FASTMATH = {"nnan", "nsz", "reassoc", "contract", "arcp"}
+JIT = dict(nogil=True, error_model="numpy", fastmath=_FASTMATH, cache=True)
+
+_LOG2_E = 1.4426950408889634
+_LN2_HIGH = 6.93147180369123816490e-01
+_LN2_LOW = 1.90821492927058770002e-10
+_ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it leaves round(x) in the low bits
+
+
+# "contract" alone: reordering would undo the rounding trick.
+@njit(nogil=True, error_model="numpy", fastmath={"contract"}, cache=True)
+def exp(x):
+    """Return exp(x) for x <= 709 to two units in the last place, 1e-304 below -700.
+
+    numpy.exp calls the C library one number at a time. This is straight-line code:
+    x = n log 2 + r, a Taylor polynomial in r, and n added to the exponent's bits.
+    """
+    x = x if x > -700.0 else -700.0
+    shifted = x * _LOG2_E + _ROUND
+    n = shifted - _ROUND
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    p = 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    bits = np.float64(p).view(np.int64) + (np.float64(shifted).view(np.int64) << 52)
+    return np.int64(bits).view(np.float64)
+
+
+@intrinsic
+def maximum(typingctx, a, b):
+    """Return the larger of two numbers of one type.
+
+    The comparison that numba makes of ``max`` bears no fast-math flags, so LLVM
+    leaves a running maximum scalar; its own maxnum is vectorised.
+    """
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        function = builder.module.declare_intrinsic(
+            "llvm.maxnum", [kind], ir.FunctionType(kind, [kind, kind])
+        )
+        return builder.call(function, args, fastmath=("nnan", "nsz"))
+
+    return a(a, a), codegen
+
+
+@njit(**JIT)
+def argmax(x):
+    """Return the index of the first maximum: two reductions, no branch per entry."""
+    top = x.dtype.type(-np.inf)
+    for i in range(x.size):
+        top = maximum(top, x[i])
+    first = np.int64(x.size)
+    for i in range(x.size):
+        j = i if x[i] == top else np.int64(x.size)
+        first = j if j < first else first
+    return first

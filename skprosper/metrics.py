@@ -1,0 +1,246 @@
+"""How well known components were found, and how well images were restored."""
+
+from numbers import Real
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, validate_params
+
+__all__ = ["amari_distance", "match_components", "psnr", "recovered_components"]
+
+
+@validate_params(
+    {
+        "learned": ["array-like"],
+        "true": ["array-like"],
+        "ignore_sign": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def match_components(learned, true, *, ignore_sign=False):
+    """Pair learned components with true ones, one to one, by cosine similarity.
+
+    The assignment maximises the sum of the cosines over the pairs. Lengths of the
+    components do not matter; a component of zeros has cosine 0 to all others.
+
+    Parameters
+    ----------
+    learned : array-like of shape (n_learned, n_features)
+        Learned components.
+    true : array-like of shape (n_true, n_features)
+        True components.
+    ignore_sign : bool, default=False
+        Whether a component and its negative count as the same, as they do under a
+        prior symmetric about zero such as the ternary one.
+
+    Returns
+    -------
+    learned_index : ndarray of shape (n_pairs,), dtype int
+        Rows of `learned`, n_pairs being the smaller of n_learned and n_true.
+    true_index : ndarray of shape (n_pairs,), dtype int
+        The rows of `true` they are paired with, ascending.
+    cosine : ndarray of shape (n_pairs,), dtype float64
+        The cosine of each pair. It is negative where the two point in opposite
+        directions, with `ignore_sign` too.
+
+    Raises
+    ------
+    ValueError
+        If the two have different numbers of features.
+
+    Examples
+    --------
+    >>> from skprosper.metrics import match_components
+    >>> learned_index, true_index, cosine = match_components(
+    ...     [[0, 5], [1, 0], [1, 1]], [[1, 0], [0, 1]]
+    ... )
+    >>> learned_index, true_index, cosine
+    (array([1, 0]), array([0, 1]), array([1., 1.]))
+    """
+    learned = check_array(learned, dtype=np.float64, input_name="learned")
+    true = check_array(true, dtype=np.float64, input_name="true")
+    if learned.shape[1] != true.shape[1]:
+        raise ValueError(
+            f"learned has {learned.shape[1]} features and true has {true.shape[1]}. "
+            "Give both as (n_components, n_features) over the same features."
+        )
+    cosine = _unit_rows(true) @ _unit_rows(learned).T
+    similarity = np.abs(cosine) if ignore_sign else cosine
+    true_index, learned_index = linear_sum_assignment(similarity, maximize=True)
+    return learned_index, true_index, cosine[true_index, learned_index]
+
+
+def _unit_rows(components):
+    """Rows scaled to length one; rows of zeros stay."""
+    # The largest entry first: squares of very large entries would overflow.
+    for scale in (np.max, np.linalg.norm):
+        size = scale(np.abs(components), axis=1, keepdims=True)
+        components = components / np.where(size > 0, size, 1)
+    return components
+
+
+@validate_params(
+    {
+        "learned": ["array-like"],
+        "true": ["array-like"],
+        "threshold": [Interval(Real, 0, 1, closed="both")],
+        "ignore_sign": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def recovered_components(learned, true, *, threshold=0.95, ignore_sign=False):
+    """Count the true components that were found.
+
+    Parameters
+    ----------
+    learned : array-like of shape (n_learned, n_features)
+        Learned components.
+    true : array-like of shape (n_true, n_features)
+        True components.
+    threshold : float, default=0.95
+        A true component is found where the cosine to its partner of
+        :func:`match_components` is above this.
+    ignore_sign : bool, default=False
+        Whether a component and its negative count as the same.
+
+    Returns
+    -------
+    n_recovered : int
+        Number of true components found, between 0 and n_true.
+
+    Raises
+    ------
+    ValueError
+        If the two have different numbers of features.
+
+    Examples
+    --------
+    >>> from skprosper.metrics import recovered_components
+    >>> recovered_components([[0, 5], [1, 1]], [[1, 0], [0, 1]])
+    1
+    """
+    _, _, cosine = match_components(learned, true, ignore_sign=ignore_sign)
+    if ignore_sign:
+        cosine = np.abs(cosine)
+    return int(np.count_nonzero(cosine > threshold))
+
+
+@validate_params(
+    {"learned": ["array-like"], "true": ["array-like"]},
+    prefer_skip_nested_validation=True,
+)
+def amari_distance(learned, true):
+    r"""Distance between dictionaries up to order, scale and sign of the components.
+
+    With ``P = true @ pinv(learned)``, H components and absolute values p_ij of P's
+    entries, it is the index of [1]_ scaled to [0, 1],
+
+    .. math::
+
+        \frac{1}{2 H (H - 1)} \Big[
+            \sum_i \Big( \frac{\sum_j p_{ij}}{\max_j p_{ij}} - 1 \Big) +
+            \sum_j \Big( \frac{\sum_i p_{ij}}{\max_i p_{ij}} - 1 \Big) \Big].
+
+    It is 0 where every true component is a multiple of one learned component, each of
+    another. It needs a linear superposition of at most n_features components.
+
+    Parameters
+    ----------
+    learned : array-like of shape (n_components, n_features)
+        Learned components: the transpose of the estimated mixing matrix.
+    true : array-like of shape (n_components, n_features)
+        True components: the transpose of the mixing matrix.
+
+    Returns
+    -------
+    distance : float
+        Between 0 (the same) and 1.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or if there are less than two or more than n_features
+        components.
+
+    References
+    ----------
+    .. [1] S. Amari, A. Cichocki and H. H. Yang. A new learning algorithm for blind
+       signal separation. Advances in Neural Information Processing Systems 8,
+       757-763, 1996.
+
+    Examples
+    --------
+    >>> from skprosper.metrics import amari_distance
+    >>> amari_distance([[0, -3], [2, 0]], [[1, 0], [0, 1]])
+    0.0
+    >>> amari_distance([[1, 1], [1, -1]], [[1, 0], [0, 1]])
+    1.0
+    """
+    learned = check_array(learned, dtype=np.float64, ensure_min_samples=2, input_name="learned")
+    true = check_array(true, dtype=np.float64, ensure_min_samples=2, input_name="true")
+    if learned.shape != true.shape or len(true) > true.shape[1]:
+        raise ValueError(
+            "learned and true must have the same shape with at most as many "
+            f"components as features, got {learned.shape} and {true.shape}. Use "
+            "match_components to compare other dictionaries."
+        )
+    mixing = np.abs(_unit_rows(true) @ np.linalg.pinv(_unit_rows(learned)))
+    n_components = len(mixing)
+    total = 0.0
+    for axis in (0, 1):
+        largest = mixing.max(axis=axis)
+        ratio = np.full(n_components, float(n_components))
+        # A component without any counterpart counts as spread over all of them.
+        np.divide(mixing.sum(axis=axis), largest, out=ratio, where=largest > 0)
+        total += (ratio - 1).sum()
+    return float(total / (2 * n_components * (n_components - 1)))
+
+
+@validate_params(
+    {
+        "image": ["array-like"],
+        "reference": ["array-like"],
+        "data_range": [Interval(Real, 0, None, closed="neither")],
+    },
+    prefer_skip_nested_validation=True,
+)
+def psnr(image, reference, data_range):
+    """Peak signal-to-noise ratio of an image, ``10 log10(data_range^2 / MSE)``.
+
+    Parameters
+    ----------
+    image : array-like of any shape
+        The image to judge.
+    reference : array-like of the same shape
+        The image as it should be.
+    data_range : float
+        Distance between the smallest and the largest value a pixel can take: 255 for
+        8-bit images, 1 for images scaled to [0, 1].
+
+    Returns
+    -------
+    ratio : float
+        In dB; inf where the images are equal.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> from skprosper.metrics import psnr
+    >>> psnr([[0.0, 0.1]], [[0.1, 0.0]], data_range=1)
+    20.0
+    """
+    options = {"dtype": np.float64, "ensure_2d": False, "allow_nd": True}
+    image = check_array(image, input_name="image", **options)
+    reference = check_array(reference, input_name="reference", **options)
+    if image.shape != reference.shape:
+        raise ValueError(
+            f"image has shape {image.shape} and reference has {reference.shape}. Crop "
+            "or resize one of them."
+        )
+    error = np.sqrt(np.mean((image - reference) ** 2))
+    return float(20 * np.log10(data_range / error)) if error > 0 else np.inf

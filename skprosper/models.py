@@ -1,0 +1,165 @@
+"""The named models: each fixes the prior and the superposition of `SparseCoding`."""
+
+from inspect import Parameter, Signature, cleandoc, signature
+
+from .priors import DiscretePrior
+from .sparse_coding import SparseCoding
+
+_GENERAL = signature(SparseCoding.__init__).parameters
+
+
+def _section(name):
+    """Return the entries of a section of SparseCoding's docstring, by first word."""
+    text = cleandoc(SparseCoding.__doc__)
+    body = text.split(f"{name}\n{'-' * len(name)}\n")[1]
+    entries = {}
+    for paragraph in body.split("\n\n"):
+        head = paragraph.split(" :")[0]
+        if not head.isidentifier():
+            break
+        entries[head] = paragraph
+    return entries
+
+
+def _named_model(**own):
+    """Give a class the parameters of SparseCoding less those that it fixes.
+
+    What a class fixes are its class attributes; ``own`` are parameters in their place,
+    name=(default, docstring entry).
+    """
+
+    def decorate(cls):
+        parameters = [p for name, p in _GENERAL.items() if name not in vars(cls)]
+        places = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=default)
+            for name, (default, _) in own.items()
+        ]
+        parameters[2:2] = places
+        call = Signature(parameters)
+
+        def __init__(self, *args, **kwargs):
+            bound = call.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            for name, value in list(bound.arguments.items())[1:]:
+                setattr(self, name, value)
+
+        __init__.__signature__ = call
+        __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+        cls.__init__ = __init__
+        texts = _section("Parameters") | {k: v.strip() for k, (_, v) in own.items()}
+        entries = [texts[p.name] for p in parameters[1:]]
+        attributes = list(_section("Attributes").values())
+        head, mark, tail = cleandoc(cls.__doc__).partition("References\n")
+        cls.__doc__ = "\n\n".join(
+            [
+                head.rstrip(),
+                "Parameters\n----------\n" + "\n\n".join(entries),
+                "Attributes\n----------\n" + "\n\n".join(attributes),
+                mark + tail,
+            ]
+        )
+        constraints = SparseCoding._parameter_constraints
+        cls._parameter_constraints = {
+            **{p.name: constraints[p.name] for p in parameters[1:] if p.name not in own},
+            **{name: ["array-like"] for name in own},
+        }
+        return cls
+
+    return decorate
+
+
+@_named_model()
+class BinarySparseCoding(SparseCoding):
+    """Binary Sparse Coding (BSC): components are on or off and add up.
+
+    .. math::
+
+        p(s_h = 1) = \\pi, \\qquad
+        y \\mid s \\sim \\mathcal{N}(m + \\sum_h s_h W_h, \\Sigma), \\quad
+        s_h \\in \\{0, 1\\}
+
+    References
+    ----------
+    Henniges, Puertas, Bornschein, Eggert, Luecke (2010). Binary Sparse Coding.
+    LVA/ICA.
+
+    Examples
+    --------
+    >>> from skprosper import BinarySparseCoding
+    >>> from skprosper.datasets import make_bars
+    >>> X, codes, bars = make_bars(400, size=3, random_state=0)
+    >>> model = BinarySparseCoding(6, random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (400, 6)
+    """
+
+    prior = "binary"
+    superposition = "linear"
+
+
+@_named_model()
+class TernarySparseCoding(SparseCoding):
+    """Ternary Sparse Coding (TSC): components are off, or on with either sign.
+
+    .. math::
+
+        p(s_h = \\pm 1) = \\pi / 2, \\qquad
+        y \\mid s \\sim \\mathcal{N}(m + \\sum_h s_h W_h, \\Sigma), \\quad
+        s_h \\in \\{-1, 0, 1\\}
+
+    References
+    ----------
+    Exarchakis, Henniges, Eggert, Luecke (2012). Ternary Sparse Coding. LVA/ICA.
+
+    Examples
+    --------
+    >>> from skprosper import TernarySparseCoding
+    >>> from skprosper.datasets import make_bars
+    >>> X, codes, bars = make_bars(400, size=3, prior="ternary", random_state=0)
+    >>> model = TernarySparseCoding(6, code="map", random_state=0).fit(X)
+    >>> sorted(set(model.transform(X).ravel().tolist()))
+    [-1.0, 0.0, 1.0]
+    """
+
+    prior = "ternary"
+    superposition = "linear"
+
+
+@_named_model(
+    values=(
+        (0, 1, 2),
+        """
+values : array-like of shape (n_values,), default=(0, 1, 2)
+    The values a latent can take; one of them is 0, none comes twice. They stay fixed,
+    their probabilities are learned.
+""",
+    )
+)
+class DiscreteSparseCoding(SparseCoding):
+    """Discrete Sparse Coding (DSC): components take values from a given list.
+
+    .. math::
+
+        p(s_h = v_k) = \\pi_k, \\qquad
+        y \\mid s \\sim \\mathcal{N}(m + \\sum_h s_h W_h, \\Sigma), \\quad
+        s_h \\in \\{0, v_1, \\dots, v_K\\}
+
+    References
+    ----------
+    Exarchakis, Luecke (2017). Discrete Sparse Coding. Neural Computation 29(11).
+
+    Examples
+    --------
+    >>> from skprosper import DiscreteSparseCoding
+    >>> from skprosper.datasets import make_bars
+    >>> X, codes, bars = make_bars(400, size=3, prior="discrete", random_state=0)
+    >>> model = DiscreteSparseCoding(6, values=(0, 1, 2), random_state=0).fit(X)
+    >>> model.prior_.probabilities.shape
+    (3,)
+    """
+
+    prior = "discrete"
+    superposition = "linear"
+
+    def _prior(self):
+        return DiscretePrior(self.values)

@@ -1,0 +1,121 @@
+"""Gaussian noise: isotropic, diagonal or full; whitening and its M-step.
+
+The E-step meets the noise only as W Sigma^-1, in the projections of the data and in
+the Gram matrix: whatever the noise, it costs nothing per state.
+"""
+
+import numpy as np
+from scipy import linalg
+
+from .kernels.linear import add_squares, row_squares
+
+
+class _IndependentNoise:
+    """Noise that is independent over the observed dimensions."""
+
+    def __init__(self, variance):
+        self.variance = variance
+
+    def _variances(self, n_features):
+        return np.broadcast_to(np.asarray(self.variance, np.float64), (n_features,))
+
+    def precision_weighted(self, rows):
+        """Return ``rows`` times the inverse covariance, shape (n, n_features)."""
+        return rows / self._variances(rows.shape[1])
+
+    def log_normaliser(self, n_features):
+        """Return the log density at the mean, in nats."""
+        return -0.5 * np.log(2.0 * np.pi * self._variances(n_features)).sum()
+
+    def quadratic(self, X):
+        """Return x^T Sigma^-1 x of every row, shape (n,), float64."""
+        return row_squares(X, 1.0 / self._variances(X.shape[1]))
+
+    def trace(self, second_moment):
+        """Return tr(Sigma^-1 M) of what `second_moment` returned."""
+        return float(np.sum(second_moment / self._variances(len(second_moment))))
+
+    @staticmethod
+    def second_moment(X, weights):
+        """Return sum_n w_n x_nd^2, shape (n_features,), float64."""
+        return add_squares(X, weights)
+
+    @staticmethod
+    def explained(components, cross, second):
+        """Return what W^T s takes from the second moment of the data."""
+        return np.sum(components * (2.0 * cross - second @ components), axis=0)
+
+    def sample(self, n_samples, n_features, random_state):
+        """Draw noise of shape (n_samples, n_features)."""
+        scale = np.sqrt(self._variances(n_features))
+        return scale * random_state.standard_normal((n_samples, n_features))
+
+
+class IsotropicNoise(_IndependentNoise):
+    """One variance for all observed dimensions; ``variance`` is a float."""
+
+    def updated(self, second_moment, floor):
+        """Return the noise of the M-step from the residual's mean second moment."""
+        return type(self)(max(float(np.mean(second_moment)), floor))
+
+
+class DiagonalNoise(_IndependentNoise):
+    """One variance per observed dimension; ``variance`` is (n_features,)."""
+
+    def updated(self, second_moment, floor):
+        """Return the noise of the M-step from the residual's mean second moment."""
+        return type(self)(np.maximum(second_moment, floor))
+
+
+class FullNoise:
+    """A full covariance; ``variance`` is (n_features, n_features)."""
+
+    def __init__(self, variance):
+        self.variance = variance
+        self._factor = linalg.cho_factor(variance, lower=True)
+
+    def precision_weighted(self, rows):
+        """Return ``rows`` times the inverse covariance, shape (n, n_features)."""
+        return linalg.cho_solve(self._factor, rows.T).T
+
+    def log_normaliser(self, n_features):
+        """Return the log density at the mean, in nats."""
+        half_log_det = np.log(np.diag(self._factor[0])).sum()
+        return -0.5 * n_features * np.log(2.0 * np.pi) - half_log_det
+
+    def quadratic(self, X):
+        """Return x^T Sigma^-1 x of every row, shape (n,), float64."""
+        white = linalg.solve_triangular(self._factor[0], X.T, lower=True)
+        return np.einsum("dn,dn->n", white, white, dtype=np.float64)
+
+    def trace(self, second_moment):
+        """Return tr(Sigma^-1 M) of what `second_moment` returned."""
+        return float(np.trace(linalg.cho_solve(self._factor, second_moment)))
+
+    @staticmethod
+    def second_moment(X, weights):
+        """Return sum_n w_n x_n x_n^T, shape (n_features, n_features), float64."""
+        weighted = X * weights[:, None].astype(X.dtype)
+        return (weighted.T @ X).astype(np.float64)
+
+    @staticmethod
+    def explained(components, cross, second):
+        """Return what W^T s takes from the second moment of the data."""
+        half = components.T @ (cross - 0.5 * (second @ components))
+        return half + half.T
+
+    def sample(self, n_samples, n_features, random_state):
+        """Draw noise of shape (n_samples, n_features)."""
+        z = random_state.standard_normal((n_samples, n_features))
+        return z @ np.tril(self._factor[0]).T
+
+    def updated(self, second_moment, floor):
+        """Return the noise of the M-step from the residual's mean second moment."""
+        symmetric = 0.5 * (second_moment + second_moment.T)
+        eigenvalues, vectors = linalg.eigh(symmetric)
+        if eigenvalues[0] < floor:
+            symmetric = (vectors * np.maximum(eigenvalues, floor)) @ vectors.T
+        return type(self)(symmetric)
+
+
+NOISES = {"isotropic": IsotropicNoise, "diagonal": DiagonalNoise, "full": FullNoise}

@@ -1,0 +1,418 @@
+"""Pictures of a fitted model: its components, its prior, its way to the bound."""
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+__all__ = ["BoundDisplay", "ComponentsDisplay", "PriorDisplay"]
+
+_COLOR = "#2a6f97"  # one calm blue for every bar and line
+_FRAME_COLOR = (0.7, 0.7, 0.7)  # stands out from black, from white and from zero
+_FRAME = -2.0  # value of the frame in a mosaic: below the range of every tile
+
+
+class ComponentsDisplay:
+    """Components as a mosaic of small images.
+
+    Each tile is scaled by its own largest magnitude. Grey components of one sign run
+    from black (zero) to white; those of both signs from blue (negative) over white
+    (zero) to red. Colour components show zero as mid grey where there are both signs.
+
+    It is recommended to use :meth:`from_estimator` or :meth:`from_components`.
+
+    Parameters
+    ----------
+    components : ndarray of shape (n_components, n_features)
+        The components, in the order of the tiles.
+    image_shape : tuple of two or three ints
+        Height, width and, for colour, 3 channels of a tile.
+
+    Attributes
+    ----------
+    im_ : matplotlib AxesImage
+        The mosaic.
+    ax_ : matplotlib Axes
+        The axes it is in.
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    Examples
+    --------
+    >>> from skprosper.datasets import make_bars_components
+    >>> from skprosper.plotting import ComponentsDisplay
+    >>> display = ComponentsDisplay.from_components(make_bars_components(5))
+    >>> display.figure_.savefig("components.png")  # doctest: +SKIP
+    """
+
+    def __init__(self, components, image_shape):
+        self.components = components
+        self.image_shape = image_shape
+
+    @classmethod
+    def from_estimator(cls, estimator, image_shape=None, *, order=None, ax=None):
+        """Plot the components of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            A fitted estimator with `components_`.
+        image_shape : tuple of two or three ints, default=None
+            Height, width and, for colour, 3 channels of a component. None: square.
+        order : "usage" or array-like of int, default=None
+            The components to show, in order of the tiles. With "usage" all, those
+            most probably active first, which needs a prior with a probability per
+            component; else give for instance ``np.argsort(-codes.mean(axis=0))``.
+        ax : matplotlib Axes, default=None
+            Where to plot. None: a new figure.
+
+        Returns
+        -------
+        display : ComponentsDisplay
+            The plotted display.
+
+        Raises
+        ------
+        ValueError
+            If `image_shape` or `order` does not fit the components.
+        """
+        check_is_fitted(estimator)
+        if isinstance(order, str):
+            if order != "usage":
+                raise ValueError(
+                    f"order must be 'usage', an array of indices or None, got {order!r}."
+                )
+            probability = _probability_per_component(estimator.prior_)
+            if probability is None:
+                raise ValueError(
+                    "order='usage' needs a prior with one probability per component, "
+                    f"got {estimator.prior_!r}. Give indices, for instance "
+                    "np.argsort(-codes.mean(axis=0))."
+                )
+            order = np.argsort(-probability, kind="stable")
+        return cls.from_components(estimator.components_, image_shape, order=order, ax=ax)
+
+    @classmethod
+    def from_components(cls, components, image_shape=None, *, order=None, ax=None):
+        """Plot components given as an array.
+
+        Parameters
+        ----------
+        components : array-like of shape (n_components, n_features)
+            The components, or patches, or anything else made of images.
+        image_shape : tuple of two or three ints, default=None
+            Height, width and, for colour, 3 channels of a component. None: square.
+        order : array-like of int, default=None
+            The components to show, in order of the tiles.
+        ax : matplotlib Axes, default=None
+            Where to plot. None: a new figure.
+
+        Returns
+        -------
+        display : ComponentsDisplay
+            The plotted display.
+
+        Raises
+        ------
+        ValueError
+            If `image_shape` or `order` does not fit the components.
+        """
+        components = check_array(components, dtype=np.float64, input_name="components")
+        image_shape = _check_image_shape(image_shape, components.shape[1])
+        if order is not None:
+            order = np.asarray(order)
+            n_components = len(components)
+            if (
+                order.ndim != 1
+                or not np.issubdtype(order.dtype, np.integer)
+                or not np.isin(order, np.arange(n_components)).all()
+            ):
+                raise ValueError(
+                    f"order must hold indices from 0 to {n_components - 1}, got {order.tolist()}."
+                )
+            components = components[order]
+        return cls(components, image_shape).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Plot the mosaic.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to plot. None: a new figure.
+
+        Returns
+        -------
+        display : ComponentsDisplay
+            The display itself.
+        """
+        pyplot = _import_pyplot()
+        mosaic, tile_side = _mosaic(self.components, self.image_shape)
+        if ax is None:
+            shape = np.array(mosaic.shape[1::-1])
+            # As large as 6 inches, but a tile no larger than a square inch.
+            inches = shape * min(6 / shape.max(), 1 / tile_side)
+            _, ax = pyplot.subplots(figsize=inches, layout="constrained")
+        low, colors = (-1, "RdBu_r") if self.components.min() < 0 else (0, "gray")
+        cmap = pyplot.get_cmap(colors).with_extremes(under=_FRAME_COLOR)
+        self.im_ = ax.imshow(mosaic, cmap=cmap, vmin=low, vmax=1, interpolation="nearest")
+        ax.set_axis_off()
+        self.ax_ = ax
+        self.figure_ = ax.figure
+        return self
+
+
+def _check_image_shape(image_shape, n_features):
+    if image_shape is None:
+        side = round(np.sqrt(n_features))
+        image_shape = (side, side)
+        if side * side != n_features:
+            raise ValueError(
+                f"{n_features} features do not make a square image. Give image_shape, "
+                "(height, width) or (height, width, 3)."
+            )
+    image_shape = tuple(np.atleast_1d(image_shape).tolist())
+    if (
+        np.prod(image_shape) != n_features
+        or len(image_shape) not in (2, 3)
+        or image_shape[2:] not in ((), (3,))
+    ):
+        raise ValueError(
+            f"image_shape={image_shape} does not fit {n_features} features. Give "
+            "(height, width) or (height, width, 3) with as many pixels as features."
+        )
+    return image_shape
+
+
+def _mosaic(components, image_shape):
+    """Framed tiles side by side, and the side of a square as large as a tile.
+
+    Places without a tile are transparent.
+    """
+    signed = components.min() < 0
+    largest = np.abs(components).max(axis=1, keepdims=True)
+    tiles = components / np.where(largest > 0, largest, 1)
+    tiles = tiles.reshape(-1, *image_shape)
+    # Pixels of small tiles are repeated, so that the frame around them can be thin.
+    side = np.sqrt(np.prod(image_shape[:2]))
+    zoom = max(1, int(32 / side))
+    tiles = tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    frame_value, empty, n_channels = _FRAME, np.nan, ()
+    if len(image_shape) == 3:
+        tiles = (1 + tiles) / 2 if signed else tiles
+        opaque = np.ones((*tiles.shape[:-1], 1))
+        tiles = np.concatenate([tiles, opaque], axis=-1)
+        frame_value, empty, n_channels = (*_FRAME_COLOR, 1), 0.0, (4,)
+    frame = max(1, round(zoom * side / 16))
+    step = np.array(tiles.shape[1:3]) + frame
+    rows, columns = _grid(len(tiles), step[0] / step[1])
+    shape = np.array([rows, columns]) * step + frame
+    mosaic = np.full((*shape, *n_channels), empty)
+    for place, tile in enumerate(tiles):
+        top, left = step * divmod(place, columns)
+        bottom, right = step + (top, left)
+        mosaic[top : bottom + frame, left : right + frame] = frame_value
+        mosaic[top + frame : bottom, left + frame : right] = tile
+    return mosaic, np.sqrt(step.prod())
+
+
+def _grid(n_tiles, aspect):
+    """Rows and columns of a mosaic: square or a bit wider, few places left empty."""
+    square = np.sqrt(n_tiles * aspect)
+    limits = np.minimum(np.ceil([square, 1.6 * square]), n_tiles).astype(int)
+    columns = np.arange(limits[0], limits[1] + 1)
+    rows = -(-n_tiles // columns)
+    best = np.argmin(rows * columns)
+    return int(rows[best]), int(columns[best])
+
+
+class PriorDisplay:
+    """What a prior has learned, as bars of probabilities.
+
+    With one probability per component: how probably each component is active. With
+    probabilities that all components share: those of the values of a code.
+
+    It is recommended to use :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_bars,)
+        Height of each bar.
+    labels : list of str, default=None
+        What each bar stands for. None: the component of that index.
+
+    Attributes
+    ----------
+    bars_ : matplotlib BarContainer
+        The bars.
+    ax_ : matplotlib Axes
+        The axes they are in.
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprosper.plotting import PriorDisplay
+    >>> display = PriorDisplay(np.array([0.2, 0.1, 0.3])).plot()
+    >>> display.figure_.savefig("prior.png")  # doctest: +SKIP
+    """
+
+    def __init__(self, probabilities, labels=None):
+        self.probabilities = probabilities
+        self.labels = labels
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None):
+        """Plot the prior of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            A fitted estimator with `prior_`.
+        ax : matplotlib Axes, default=None
+            Where to plot. None: a new figure.
+
+        Returns
+        -------
+        display : PriorDisplay
+            The plotted display.
+        """
+        check_is_fitted(estimator)
+        prior = estimator.prior_
+        per_component = _probability_per_component(prior)
+        if per_component is not None:
+            return cls(per_component).plot(ax=ax)
+        if hasattr(prior, "probabilities"):
+            labels = [f"{value:g}" for value in prior.values]
+            return cls(np.asarray(prior.probabilities), labels).plot(ax=ax)
+        active = float(np.squeeze(prior.probability))
+        return cls(np.array([1 - active, active]), ["inactive", "active"]).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Plot the bars.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to plot. None: a new figure.
+
+        Returns
+        -------
+        display : PriorDisplay
+            The display itself.
+        """
+        ax = _axes(ax)
+        place = np.arange(len(self.probabilities))
+        self.bars_ = ax.bar(place, self.probabilities, width=0.8, color=_COLOR)
+        if self.labels is None:
+            ax.set(xlabel="Component", ylabel="Probability of being active")
+            ax.xaxis.get_major_locator().set_params(integer=True)
+            ax.set_xlim(-0.6, len(place) - 0.4)
+        else:
+            ax.set(xlabel="Code of a component", ylabel="Probability", ylim=(0, 1))
+            ax.set_xticks(place, self.labels)
+            ax.bar_label(self.bars_, fmt="%.3g", padding=2)
+        self.ax_ = ax
+        self.figure_ = ax.figure
+        return self
+
+
+def _probability_per_component(prior):
+    """Probability of being active, (n_components,), or None where it is shared."""
+    probability = np.asarray(getattr(prior, "probability", 0.0))
+    return probability if probability.ndim == 1 else None
+
+
+class BoundDisplay:
+    """The lower bound of the log-likelihood over the iterations of EM.
+
+    It is recommended to use :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    lower_bounds : ndarray of shape (n_iter,)
+        Lower bound after each iteration, in nats per sample.
+
+    Attributes
+    ----------
+    line_ : matplotlib Line2D
+        The curve.
+    ax_ : matplotlib Axes
+        The axes it is in.
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprosper.plotting import BoundDisplay
+    >>> display = BoundDisplay(np.array([-90.0, -70.0, -65.0])).plot()
+    >>> display.figure_.savefig("bound.png")  # doctest: +SKIP
+    """
+
+    def __init__(self, lower_bounds):
+        self.lower_bounds = lower_bounds
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None, **kwargs):
+        """Plot the lower bounds of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            A fitted estimator with `lower_bounds_`.
+        ax : matplotlib Axes, default=None
+            Where to plot. None: a new figure. Give that of another display to
+            compare estimators.
+        **kwargs : dict
+            Passed to matplotlib's `plot`, for instance a `label`.
+
+        Returns
+        -------
+        display : BoundDisplay
+            The plotted display.
+        """
+        check_is_fitted(estimator)
+        return cls(np.asarray(estimator.lower_bounds_)).plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, **kwargs):
+        """Plot the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to plot. None: a new figure.
+        **kwargs : dict
+            Passed to matplotlib's `plot`, for instance a `label`.
+
+        Returns
+        -------
+        display : BoundDisplay
+            The display itself.
+        """
+        ax = _axes(ax)
+        iteration = np.arange(1, len(self.lower_bounds) + 1)
+        (self.line_,) = ax.plot(iteration, self.lower_bounds, **kwargs)
+        ax.set(xlabel="EM iteration", ylabel="Lower bound (nats per sample)")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if "label" in kwargs:
+            ax.legend(frameon=False)
+        self.ax_ = ax
+        self.figure_ = ax.figure
+        return self
+
+
+def _axes(ax):
+    """The axes to draw a chart in, without the frame's idle sides."""
+    if ax is None:
+        _, ax = _import_pyplot().subplots(figsize=(5, 3.2), layout="constrained")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _import_pyplot():
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError("Plotting needs matplotlib: pip install skprosper[plot]") from error
+    return pyplot

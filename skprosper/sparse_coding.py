@@ -1,0 +1,729 @@
+"""SparseCoding: the scikit-learn surface of all models."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from .annealing import Annealing
+from .em import (
+    Parameters,
+    Problem,
+    Run,
+    data_moments,
+    initial_components,
+    mean_square,
+    run_em,
+)
+from .inference.base import Truncation
+from .kernels.states import count_states
+from .noise import NOISES
+from .parallel import Workers
+from .posterior import Posterior
+from .priors import NAMED_PRIORS
+from .superpositions import SUPERPOSITIONS
+
+_LEARNABLE = ("components", "prior", "noise")
+# A tree of more states than this per data point is a mistake, not a posterior.
+_MAX_STATES = 20_000_000
+# Squares of data, and their sums, stay finite inside these limits.
+_SCALE_LIMITS = {"float64": (1e-140, 1e140), "float32": (1e-15, 1e15)}
+
+
+class SparseCoding(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """Probabilistic sparse coding: a prior, a superposition and Gaussian noise.
+
+    Latents s_h are drawn independently from the prior, combined with the components
+    W_h by the superposition, and observed under noise:
+
+    .. math::
+
+        s_h \\sim \\mathrm{prior}, \\qquad
+        y \\mid s \\sim \\mathcal{N}(m + \\bar y(s, W), \\Sigma)
+
+    Components, prior and noise are learned together by truncated variational EM: the
+    posterior of a data point is kept on the states that can matter, with its many
+    modes and correlations, and the lower bound of the log-likelihood that this gives
+    is the score.
+
+    Parameters
+    ----------
+    n_components : int, default=None
+        Number of latents H; None takes ``n_features``.
+
+    prior : {"binary", "ternary", "discrete"} or prior object, default="binary"
+        Prior of a latent. An object of `skprosper.priors` sets its start values.
+
+    superposition : {"linear"}, default="linear"
+        How active components combine: "linear" adds them.
+
+    noise : {"isotropic", "diagonal", "full"}, default="isotropic"
+        Structure of the noise covariance Sigma.
+
+    fit_offset : bool, default=False
+        Whether to learn the offset m; without it m is 0.
+
+    n_candidates : int or None, default=8
+        Latents H' that a data point's states may combine, preselected for each data
+        point; cut to ``n_components``. None takes all.
+
+    max_active : int or None, default=5
+        Most latents gamma active in a state; cut to ``n_candidates``. None takes
+        ``n_candidates``. With None for both the posterior is exact.
+
+    selection : {"pursuit", "marginal"}, default="pursuit"
+        How candidates are found. "marginal" takes the latents that explain the data
+        point best alone. "pursuit" takes the best, removes what it explains, takes
+        the next: better for overcomplete, coherent components.
+
+    learn : tuple of str, default=("components", "prior", "noise")
+        What EM updates; the rest stays as initialised.
+
+    components_init : array-like of shape (n_components, n_features), default=None
+        Components at the start of EM; None draws them from the data's covariance.
+
+    noise_init : float or array-like, default=None
+        Noise variance at the start of EM, in squared units of X: a number, or
+        (n_features,) or (n_features, n_features) as ``noise`` has it. None takes the
+        variance of the data.
+
+    annealing : {"auto"}, None or Annealing, default="auto"
+        Schedule of the temperature; None runs plain EM.
+
+    n_init : int, default=1
+        Runs from different starts; the one with the best lower bound is kept.
+
+    max_iter : int, default=100
+        EM iterations of a run. 0 keeps the initial parameters.
+
+    tol : float, default=1e-4
+        EM has converged when the mean lower bound changes by less, in nats.
+
+    warm_start : bool, default=False
+        Whether `fit` starts from the parameters of the last fit.
+
+    batch_size : int or "auto", default="auto"
+        Rows per chunk, the unit of parallel work and of memory.
+
+    code : {"mean", "map", "probability"}, default="mean"
+        What `transform` returns: the posterior mean of the latents, the most probable
+        state, or the posterior probability of being active.
+
+    n_jobs : int, default=None
+        Chunks worked on at a time, by threads unless ``joblib.parallel_config`` says
+        otherwise. The result does not depend on it.
+
+    random_state : int, RandomState instance or None, default=None
+        Seeds the initial components and `sample`.
+
+    verbose : int, default=0
+        1 prints a line every ten iterations, 2 every iteration.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features), dtype of X
+        The components W.
+
+    prior_ : prior object
+        The prior with the learned values.
+
+    noise_variance_ : float or ndarray
+        Noise variance: a float, (n_features,) or (n_features, n_features).
+
+    offset_ : ndarray of shape (n_features,)
+        The offset m, 0 without ``fit_offset``.
+
+    lower_bound_ : float
+        Lower bound of the log-likelihood per data point at the last E-step, nats.
+
+    lower_bounds_ : ndarray of shape (n_iter_,), float64
+        Lower bound per data point at the E-step of each iteration, nats.
+
+    n_iter_ : int
+        EM iterations of the best run.
+
+    converged_ : bool
+        Whether the best run met ``tol`` at temperature 1.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during `fit`, where X has such.
+
+    See Also
+    --------
+    BinarySparseCoding, TernarySparseCoding, DiscreteSparseCoding : The named models.
+    sklearn.decomposition.DictionaryLearning : L1 sparse coding, a point estimate.
+
+    References
+    ----------
+    Luecke, Eggert (2010). Expectation Truncation and the benefits of preselection in
+    training generative models. JMLR 11.
+
+    Luecke (2016). Truncated variational expectation maximization. arXiv:1610.03113.
+
+    Examples
+    --------
+    >>> from skprosper import SparseCoding
+    >>> from skprosper.datasets import make_bars
+    >>> X, codes, bars = make_bars(400, size=3, random_state=0)
+    >>> model = SparseCoding(6, prior="binary", random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (400, 6)
+    """
+
+    _parameter_constraints = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "prior": [StrOptions(set(NAMED_PRIORS)), HasMethods(["start", "updated"])],
+        "superposition": [StrOptions(set(SUPERPOSITIONS))],
+        "noise": [StrOptions(set(NOISES))],
+        "fit_offset": ["boolean"],
+        "n_candidates": [Interval(Integral, 1, None, closed="left"), None],
+        "max_active": [Interval(Integral, 1, None, closed="left"), None],
+        "selection": [StrOptions({"pursuit", "marginal"})],
+        "learn": [tuple, list, set],
+        "components_init": ["array-like", None],
+        "noise_init": [Interval(Real, 0, None, closed="neither"), "array-like", None],
+        "annealing": [StrOptions({"auto"}), Annealing, None],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "code": [StrOptions({"mean", "map", "probability"})],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        prior="binary",
+        superposition="linear",
+        noise="isotropic",
+        fit_offset=False,
+        n_candidates=8,
+        max_active=5,
+        selection="pursuit",
+        learn=("components", "prior", "noise"),
+        components_init=None,
+        noise_init=None,
+        annealing="auto",
+        n_init=1,
+        max_iter=100,
+        tol=1e-4,
+        warm_start=False,
+        batch_size="auto",
+        code="mean",
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.prior = prior
+        self.superposition = superposition
+        self.noise = noise
+        self.fit_offset = fit_offset
+        self.n_candidates = n_candidates
+        self.max_active = max_active
+        self.selection = selection
+        self.learn = learn
+        self.components_init = components_init
+        self.noise_init = noise_init
+        self.annealing = annealing
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.warm_start = warm_start
+        self.batch_size = batch_size
+        self.code = code
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # What a model is made of; the named models fix some of it.
+
+    def _prior(self):
+        if isinstance(self.prior, str):
+            return NAMED_PRIORS[self.prior]()
+        return self.prior
+
+    def _superposition(self):
+        return SUPERPOSITIONS[self.superposition]
+
+    def _truncation(self, n_components, prior):
+        n_candidates, max_active = self.n_candidates, self.max_active
+        if None not in (n_candidates, max_active) and n_candidates < max_active:
+            raise ValueError(
+                f"n_candidates={n_candidates} is less than max_active={max_active}; a "
+                "state cannot have more active latents than candidates. Raise "
+                "n_candidates or lower max_active."
+            )
+        n_candidates = min(n_candidates or n_components, n_components)
+        max_active = min(max_active or n_candidates, n_candidates)
+        n_states = count_states(n_candidates, max_active, len(prior.active_values))
+        if n_states > _MAX_STATES:
+            raise ValueError(
+                f"n_candidates={n_candidates} and max_active={max_active} make "
+                f"{n_states:.3g} states for each data point, more than "
+                f"{_MAX_STATES:.0e}. Lower n_candidates or max_active."
+            )
+        return Truncation(n_candidates, max_active, self.selection == "pursuit")
+
+    # Fitting
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Learn components, prior and noise from data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data, float64 or float32 (kept), rows are data points.
+
+        y : None
+            Ignored; present for the convention of scikit-learn.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weight of each data point; a weight of 2 equals the row twice.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter is not valid; the message names value and remedy.
+        """
+        X = validate_data(
+            self,
+            X,
+            dtype=[np.float64, np.float32],
+            accept_sparse=False,
+            ensure_min_samples=2,
+        )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        if unknown := [name for name in self.learn if name not in _LEARNABLE]:
+            raise ValueError(f"learn holds {unknown[0]!r}; it may hold any of {_LEARNABLE}.")
+        random_state = check_random_state(self.random_state)
+        prior = self._prior()
+        n_components = self.n_components or X.shape[1]
+        truncation = self._truncation(n_components, prior)
+        context = self._init_callback_context(max_subtasks=self.n_init)
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        # Scoring callbacks want a target; the data are their own.
+        hooks = dict(estimator=self, X=X, y=X if y is None else y, metadata=metadata)
+        context.call_on_fit_task_begin(**hooks)
+        with Workers(self.n_jobs, self.batch_size) as workers:
+            moments = workers.sum(data_moments, X, sample_weight)
+            self._check_scale(X, moments)
+            problem = Problem(X, sample_weight, workers, self._superposition(), truncation, moments)
+            best = None
+            for init in range(self.n_init):
+                start = self._start(problem, prior, n_components, random_state)
+                run_context = context.subcontext(
+                    task_name=f"init {init}", max_subtasks=self.max_iter
+                ).call_on_fit_task_begin(**hooks)
+                run = self._run(problem, start, init, run_context, hooks)
+                if best is None or run.lower_bound > best.lower_bound:
+                    best = run
+                if run_context.call_on_fit_task_end(**hooks):
+                    break
+            if self.max_iter == 0:
+                e_step = problem.e_step(best.parameters)
+                best_bound = problem.expectations(e_step)[1]
+            else:
+                best_bound = best.lower_bound
+        self._set_fitted(best, X.dtype)
+        self.lower_bound_ = best_bound
+        context.call_on_fit_task_end(
+            **hooks, reconstruction_attributes=lambda: self._fitted(best, X.dtype)
+        )
+        if self.max_iter > 0 and not self.converged_:
+            warnings.warn(
+                f"EM did not converge in max_iter={self.max_iter} iterations: raise "
+                f"max_iter, or tol={self.tol}.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def _run(self, problem, start, init, context, hooks):
+        """Run EM from one start, telling callbacks and user how it goes."""
+        iterations = iter(range(self.max_iter))
+        task = None
+
+        def begin():
+            nonlocal task
+            if next(iterations, None) is not None:
+                task = context.subcontext(task_name="iteration")
+                task.call_on_fit_task_begin(**hooks)
+
+        def on_iteration(run):
+            n_iter = len(run.lower_bounds)
+            if self.verbose > 1 or (self.verbose == 1 and n_iter % 10 == 0):
+                print(
+                    f"init {init} iteration {n_iter}: lower bound "
+                    f"{run.lower_bound:.6g} nats per data point"
+                )
+            stop = task.call_on_fit_task_end(
+                **hooks,
+                reconstruction_attributes=lambda: self._fitted(run, problem.X.dtype),
+            )
+            if not (stop or run.converged):
+                begin()
+            return stop
+
+        begin()
+        annealing = Annealing() if self.annealing == "auto" else self.annealing
+        return run_em(
+            problem,
+            Run(start),
+            learn=self.learn,
+            annealing=annealing,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            on_iteration=on_iteration,
+        )
+
+    @staticmethod
+    def _check_scale(X, moments):
+        """Raise where squares of the data would leave the floating-point range."""
+        if not moments["weight"] > 0:
+            raise ValueError("sample_weight is zero everywhere; give some row weight.")
+        scale = np.sqrt(mean_square(moments, centred=False))
+        low, high = _SCALE_LIMITS[X.dtype.name]
+        if not low < scale < high:
+            raise ValueError(
+                f"X has a root mean square of {scale:.3g}, outside the range "
+                f"{low:g} to {high:g} of {X.dtype.name}; rescale X"
+                + (" (it is zero everywhere)." if scale == 0 else ".")
+            )
+
+    def _start(self, problem, prior, n_components, random_state):
+        """Return the parameters that a run of EM starts from."""
+        n_features = problem.X.shape[1]
+        prior = prior.start(n_components)
+        # Raises for per-component probabilities of another length.
+        prior.log_odds(n_components)
+        if self.warm_start and hasattr(self, "components_"):
+            return self._parameters(n_components)
+        if self.components_init is None:
+            components = initial_components(
+                problem.moments, prior, n_components, self.fit_offset, random_state
+            )
+        else:
+            components = check_array(
+                self.components_init,
+                dtype=np.float64,
+                copy=True,
+                input_name="components_init",
+            )
+            if components.shape != (n_components, n_features):
+                raise ValueError(
+                    f"components_init has shape {components.shape}; give "
+                    f"(n_components, n_features) = {(n_components, n_features)}."
+                )
+        offset = None
+        if self.fit_offset:
+            offset = problem.moments["sum"] / problem.moments["weight"]
+        noise = NOISES[self.noise](self._noise_start(problem))
+        return Parameters(components, prior, noise, offset)
+
+    def _noise_start(self, problem):
+        """Return the noise variance that EM starts from."""
+        n_features = problem.X.shape[1]
+        shape = {
+            "isotropic": (),
+            "diagonal": (n_features,),
+            "full": (n_features, n_features),
+        }[self.noise]
+        if self.noise_init is None:
+            variance = np.float64(
+                max(
+                    mean_square(problem.moments, centred=True),
+                    problem.floor(centred=False),
+                )
+            )
+        else:
+            variance = np.asarray(self.noise_init, dtype=np.float64)
+        if variance.ndim == 0 and self.noise != "isotropic":
+            variance = variance * (
+                np.eye(n_features) if self.noise == "full" else np.ones(n_features)
+            )
+        if variance.shape != shape:
+            raise ValueError(
+                f"noise_init has shape {variance.shape}; noise={self.noise!r} needs "
+                f"a number" + (f" or shape {shape}." if shape else ".")
+            )
+        least = np.linalg.eigvalsh(variance)[0] if len(shape) == 2 else variance.min()
+        if not (np.all(np.isfinite(variance)) and least > 0):
+            raise ValueError(
+                "noise_init must be positive"
+                + (" definite" if self.noise == "full" else "")
+                + f" and finite; got {self.noise_init!r}."
+            )
+        if len(shape) == 2 and not np.allclose(variance, variance.T):
+            raise ValueError("noise_init must be symmetric for noise='full'.")
+        return variance if shape else float(variance)
+
+    def _fitted(self, run, dtype):
+        """Return the fitted attributes of a run of EM."""
+        parameters = run.parameters
+        n_features = parameters.components.shape[1]
+        offset = parameters.offset
+        return {
+            "components_": parameters.components.astype(dtype),
+            "prior_": parameters.prior,
+            "noise_variance_": parameters.noise.variance,
+            "offset_": np.zeros(n_features) if offset is None else offset,
+            "lower_bounds_": np.array(run.lower_bounds),
+            "lower_bound_": run.lower_bound,
+            "n_iter_": len(run.lower_bounds),
+            "converged_": run.converged,
+        }
+
+    def _set_fitted(self, run, dtype):
+        for name, value in self._fitted(run, dtype).items():
+            setattr(self, name, value)
+
+    @property
+    def _n_features_out(self):
+        return len(self.components_)
+
+    # Using a fitted model
+
+    def _parameters(self, n_components=None):
+        """Return the learned parameters."""
+        shape = (n_components or len(self.components_), self.n_features_in_)
+        if self.components_.shape != shape:
+            raise ValueError(
+                f"warm_start needs components_ of shape {shape}; the last fit left "
+                f"{self.components_.shape}. Set warm_start=False to begin anew."
+            )
+        return Parameters(
+            self.components_.astype(np.float64),
+            self.prior_,
+            NOISES[self.noise](self.noise_variance_),
+            self.offset_ if self.fit_offset else None,
+        )
+
+    def _e_step(self, dtype):
+        parameters = self._parameters()
+        truncation = self._truncation(len(self.components_), self.prior_)
+        e_step = self._superposition().e_step(self.prior_)
+        return e_step(parameters, truncation, dtype)
+
+    def _validated(self, X):
+        check_is_fitted(self)
+        return validate_data(
+            self, X, dtype=[np.float64, np.float32], accept_sparse=False, reset=False
+        )
+
+    def _map(self, X, method, *arguments):
+        """Apply a method of the E-step to chunks of X and stack what it returns."""
+        X = self._validated(X)
+        with Workers(self.n_jobs, self.batch_size) as workers:
+            return workers.concatenate(_Method(self._e_step(X.dtype), method, arguments), X)
+
+    def transform(self, X):
+        """Return the codes of data points: what ``code`` says.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components), dtype of X
+            Posterior mean of the latents, most probable state, or probability of
+            being active.
+        """
+        return self._map(X, "codes", self.code)
+
+    def inverse_transform(self, X):
+        """Superpose codes to data, without noise.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features)
+            Superposition of the components, plus the offset.
+        """
+        check_is_fitted(self)
+        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        if codes.shape[1] != len(self.components_):
+            raise ValueError(
+                f"X has {codes.shape[1]} columns; codes of this model have {len(self.components_)}."
+            )
+        components = self.components_.astype(codes.dtype, copy=False)
+        superposed = self._superposition().superpose(codes, components)
+        return superposed + self.offset_.astype(codes.dtype)
+
+    def reconstruct(self, X):
+        """Return the posterior mean of the noiseless data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        X_denoised : ndarray of shape (n_samples, n_features), dtype of X
+            E[m + ybar(s) | y], averaged over the states of the posterior.
+        """
+        return self._map(X, "reconstruct")
+
+    def score_samples(self, X):
+        """Return the lower bound of the log-likelihood of each data point.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,), float64
+            log sum_s p(s, y) over the states kept, in nats.
+        """
+        return self._map(X, "log_evidence")
+
+    def score(self, X, y=None, sample_weight=None):
+        """Return the mean lower bound of the log-likelihood.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        y : None
+            Ignored; present for the convention of scikit-learn.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each data point in the mean.
+
+        Returns
+        -------
+        score : float
+            Nats per data point. It holds every normalising constant, so priors,
+            superpositions and sizes compare.
+        """
+        scores = self.score_samples(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        return float(np.average(scores, weights=sample_weight))
+
+    def sample(self, n_samples=1):
+        """Draw data points from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of data points.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Data points.
+
+        codes : ndarray of shape (n_samples, n_components)
+            The latents they were made from.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(
+                f"n_samples={n_samples!r} is not valid; give an integer of at least 1."
+            )
+        random_state = check_random_state(self.random_state)
+        n_components, n_features = self.components_.shape
+        codes = self.prior_.sample(n_samples, n_components, random_state)
+        noise = NOISES[self.noise](self.noise_variance_)
+        X = self.inverse_transform(codes)
+        return X + noise.sample(n_samples, n_features, random_state), codes
+
+    def posterior(self, X, n_states=10):
+        """Return the most probable states of each data point.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        n_states : int, default=10
+            States to return for each data point.
+
+        Returns
+        -------
+        posterior : Posterior
+            States, their probabilities, marginals and entropy.
+        """
+        if not isinstance(n_states, Integral) or n_states < 1:
+            raise ValueError(f"n_states={n_states!r} is not valid; give an integer of at least 1.")
+        X = self._validated(X)
+        e_step = self._e_step(X.dtype)
+        with Workers(self.n_jobs, self.batch_size) as workers:
+            parts = list(workers.map(_Method(e_step, "top_states", (n_states,)), X))
+            marginals = workers.concatenate(_Method(e_step, "codes", ("probability",)), X)
+        top = type(parts[0])(*(None if f[0] is None else np.concatenate(f) for f in zip(*parts)))
+        return Posterior(
+            support=top.support,
+            values=top.values,
+            variances=top.variances,
+            probabilities=np.exp(top.log_joint - top.log_evidence[:, None]),
+            marginals=marginals,
+            entropy=top.entropy,
+            log_evidence=top.log_evidence,
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class _Method:
+    """A method of an E-step with its arguments, on a chunk; can be pickled."""
+
+    def __init__(self, e_step, method, arguments):
+        self.e_step, self.method, self.arguments = e_step, method, arguments
+
+    def __call__(self, X, weights=None):
+        return getattr(self.e_step, self.method)(X, *self.arguments)

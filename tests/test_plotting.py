@@ -1,0 +1,203 @@
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from skprosper.plotting import BoundDisplay, ComponentsDisplay, PriorDisplay
+
+pyplot = pytest.importorskip("matplotlib.pyplot")
+
+
+class Fitted(BaseEstimator):
+    """Stands in for an estimator: fitted attributes and nothing else."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+    def fit(self, X, y=None):
+        return self
+
+
+@pytest.fixture(autouse=True)
+def no_window():
+    pyplot.switch_backend("agg")
+    yield
+    pyplot.close("all")
+
+
+def tiles_of(display, image_shape):
+    """The tiles of the mosaic without frame and zoom, found through the frame."""
+    mosaic = np.ma.filled(display.im_.get_array(), np.nan)
+    inside = (mosaic >= -1) if mosaic.ndim == 2 else np.ptp(mosaic[..., :3], axis=-1) > 0
+    tiles = []
+    for rows in _runs(inside.any(axis=1)):
+        for columns in _runs(inside[rows].any(axis=0)):
+            tile = mosaic[rows, columns]
+            zoom = tile.shape[0] // image_shape[0], tile.shape[1] // image_shape[1]
+            tiles.append(tile[:: zoom[0], :: zoom[1]])
+    return np.array(tiles)
+
+
+def _runs(flags):
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags, [0]])))
+    return [slice(*pair) for pair in edges.reshape(-1, 2)]
+
+
+@pytest.mark.parametrize("image_shape", [(5, 5), (3, 8), (8, 3), (40, 20), (1, 6)])
+@pytest.mark.parametrize("signed", [False, True])
+def test_every_tile_shows_its_component_scaled_by_its_own_largest_magnitude(image_shape, signed):
+    rng = np.random.default_rng(0)
+    components = rng.uniform(-1 if signed else 0, 1, size=(7, np.prod(image_shape)))
+    components *= np.logspace(-3, 3, 7)[:, np.newaxis]
+    display = ComponentsDisplay.from_components(components, image_shape)
+    expected = components / np.abs(components).max(axis=1, keepdims=True)
+    assert_allclose(tiles_of(display, image_shape), expected.reshape(7, *image_shape))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_colour_components_are_shown_in_colour(signed):
+    rng = np.random.default_rng(0)
+    components = rng.uniform(-1 if signed else 0, 1, size=(4, 4 * 6 * 3))
+    display = ComponentsDisplay.from_components(components, (4, 6, 3))
+    expected = components / np.abs(components).max(axis=1, keepdims=True)
+    if signed:
+        expected = (1 + expected) / 2
+    shown = tiles_of(display, (4, 6))
+    assert_allclose(shown[..., :3], expected.reshape(4, 4, 6, 3))
+    assert_array_equal(shown[..., 3], 1)
+
+
+def test_zero_is_the_middle_of_the_colours_where_there_are_both_signs():
+    components = np.random.default_rng(0).normal(size=(4, 9))
+    assert ComponentsDisplay.from_components(components).im_.get_clim() == (-1, 1)
+    non_negative = ComponentsDisplay.from_components(np.abs(components))
+    assert non_negative.im_.get_clim() == (0, 1)
+
+
+def test_a_component_of_zeros_is_shown():
+    display = ComponentsDisplay.from_components(np.vstack([np.zeros(9), np.ones(9)]))
+    assert_array_equal(tiles_of(display, (3, 3))[0], np.zeros((3, 3)))
+
+
+def test_places_without_a_tile_are_transparent():
+    display = ComponentsDisplay.from_components(np.ones((7, 9)))
+    corner = np.ma.getmaskarray(display.im_.get_array())[-1, -1]
+    assert corner
+    assert display.im_.get_cmap().get_bad()[3] == 0
+
+
+def test_tiles_come_in_the_order_asked_for():
+    components = np.eye(4)
+    display = ComponentsDisplay.from_components(components, order=[2, 0])
+    assert_array_equal(tiles_of(display, (2, 2)), components[[2, 0]].reshape(2, 2, 2))
+
+
+def test_order_by_usage_starts_with_the_most_probable_component():
+    prior = SimpleNamespace(probability=np.array([0.1, 0.3, 0.05, 0.2]))
+    estimator = Fitted(components_=np.eye(4), prior_=prior)
+    display = ComponentsDisplay.from_estimator(estimator, order="usage")
+    assert_array_equal(display.components, np.eye(4)[[1, 3, 0, 2]])
+
+
+def test_order_by_usage_needs_one_probability_per_component():
+    estimator = Fitted(components_=np.eye(4), prior_=SimpleNamespace(probability=0.1))
+    with pytest.raises(ValueError, match="one probability per component"):
+        ComponentsDisplay.from_estimator(estimator, order="usage")
+
+
+@pytest.mark.parametrize("order", ["size", [0, 4], [-1], [0.5], [[0, 1]]])
+def test_an_order_that_is_none_is_an_error(order):
+    estimator = Fitted(components_=np.eye(4))
+    with pytest.raises(ValueError, match="order must"):
+        ComponentsDisplay.from_estimator(estimator, order=order)
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "message"),
+    [
+        (None, "square"),
+        ((2, 4), "does not fit 6 features"),
+        ((6,), "does not fit"),
+        (6, "does not fit"),
+        ((1, 3, 2), "does not fit"),
+    ],
+)
+def test_an_image_shape_that_does_not_fit_is_an_error(image_shape, message):
+    with pytest.raises(ValueError, match=message):
+        ComponentsDisplay.from_components(np.ones((2, 6)), image_shape)
+
+
+@pytest.mark.parametrize(
+    ("prior", "heights", "labels"),
+    [
+        ({"probability": np.array([0.1, 0.3])}, [0.1, 0.3], None),
+        ({"probability": 0.2}, [0.8, 0.2], ["inactive", "active"]),
+        (
+            {"values": np.array([0, 1, 2.5]), "probabilities": np.array([0.7, 0.2, 0.1])},
+            [0.7, 0.2, 0.1],
+            ["0", "1", "2.5"],
+        ),
+    ],
+)
+def test_prior_bars_have_the_height_of_the_probabilities(prior, heights, labels):
+    display = PriorDisplay.from_estimator(Fitted(prior_=SimpleNamespace(**prior)))
+    assert_allclose([bar.get_height() for bar in display.bars_], heights)
+    if labels is None:
+        assert display.ax_.get_xlabel() == "Component"
+    else:
+        assert [tick.get_text() for tick in display.ax_.get_xticklabels()] == labels
+
+
+def test_bound_curve_runs_over_the_iterations():
+    display = BoundDisplay.from_estimator(Fitted(lower_bounds_=[-9.0, -5.0, -4.0]))
+    assert_array_equal(display.line_.get_xdata(), [1, 2, 3])
+    assert_array_equal(display.line_.get_ydata(), [-9, -5, -4])
+    assert "nats" in display.ax_.get_ylabel()
+
+
+def test_bounds_of_two_estimators_can_share_axes_with_a_legend():
+    first = BoundDisplay(np.array([-3.0, -1.0])).plot(label="binary")
+    second = BoundDisplay(np.array([-3.0, -2.0])).plot(ax=first.ax_, label="ternary")
+    assert second.figure_ is first.figure_
+    texts = [text.get_text() for text in first.ax_.get_legend().get_texts()]
+    assert texts == ["binary", "ternary"]
+
+
+DISPLAYS = [ComponentsDisplay, PriorDisplay, BoundDisplay]
+
+
+@pytest.mark.parametrize("Display", DISPLAYS)
+def test_a_display_draws_into_the_axes_given(Display):
+    estimator = Fitted(
+        components_=np.eye(4),
+        prior_=SimpleNamespace(probability=np.full(4, 0.1)),
+        lower_bounds_=[-2.0, -1.0],
+    )
+    figure, axes = pyplot.subplots(1, 2)
+    display = Display.from_estimator(estimator, ax=axes[1])
+    assert display.ax_ is axes[1]
+    assert display.figure_ is figure
+    assert axes[1].has_data()
+    assert not axes[0].has_data()
+
+
+@pytest.mark.parametrize("Display", DISPLAYS)
+def test_a_display_of_an_unfitted_estimator_is_an_error(Display):
+    with pytest.raises(NotFittedError):
+        Display.from_estimator(Fitted())
+
+
+@pytest.mark.parametrize("Display", DISPLAYS)
+def test_a_missing_matplotlib_is_named(Display, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    estimator = Fitted(
+        components_=np.eye(4),
+        prior_=SimpleNamespace(probability=0.1),
+        lower_bounds_=[-2.0, -1.0],
+    )
+    with pytest.raises(ImportError, match=r"pip install skprosper\[plot\]"):
+        Display.from_estimator(estimator)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import linalg
 
-from .noise import NOISES
+from .annealing import AnnealingStep
 
 # The noise variance stays above this share of the data's mean square.
 # Log-joints grow with its inverse, and with them their rounding errors.
@@ -119,25 +119,42 @@ class _Statistics:
         return self.e_step.statistics(X, weights)
 
 
-def run_em(problem, run, *, learn, annealing, max_iter, tol, on_iteration):
+def _perturbed(parameters, scale, random_state):
+    """Return the parameters with Gaussian noise on the components."""
+    if scale == 0.0:
+        return parameters
+    noise = random_state.standard_normal(parameters.components.shape)
+    return replace(parameters, components=parameters.components + scale * noise)
+
+
+def run_em(
+    problem, run, *, learn, annealing, max_iter, tol, random_state, on_iteration
+):
     """Iterate EM from ``run.parameters`` on, adding to ``run``.
 
     ``on_iteration(run)`` is called after each iteration and ends the run by returning
     True. The lower bound of an iteration is that of the parameters it starts from.
     """
-    floor = problem.floor(run.parameters.offset is not None)
+    centred = run.parameters.offset is not None
+    floor = problem.floor(centred)
+    unit = np.sqrt(mean_square(problem.moments, centred))
     previous = -np.inf
-    for iteration in range(len(run.lower_bounds), max_iter):
-        temperature = (1.0, 1.0)
+    for iteration in range(max_iter):
+        step = AnnealingStep()
         if annealing is not None:
-            position = iteration / max(max_iter - 1, 1)
-            temperature = annealing.temperatures_at(position)
-        statistics, bound = problem.expectations(problem.e_step(run.parameters, temperature))
-        run.parameters = m_step(run.parameters, statistics, problem.superposition, learn, floor)
+            step = annealing.at(iteration / max(max_iter - 1, 1))
+        if "components" in learn:
+            run.parameters = _perturbed(
+                run.parameters, step.components_noise * unit, random_state
+            )
+        e_step = problem.e_step(run.parameters, step.temperature)
+        statistics, bound = problem.expectations(e_step)
+        run.parameters = m_step(
+            run.parameters, statistics, problem.superposition, learn, floor
+        )
         run.lower_bounds.append(bound)
-        exact = temperature == (1.0, 1.0)
-        run.converged = exact and abs(bound - previous) < tol
-        previous = bound if exact else -np.inf
+        run.converged = step.exact and abs(bound - previous) < tol
+        previous = bound if step.exact else -np.inf
         if on_iteration(run) or run.converged:
             break
     return run

@@ -353,7 +353,9 @@ class SparseCoding(
                 run_context = context.subcontext(
                     task_name=f"init {init}", max_subtasks=self.max_iter
                 ).call_on_fit_task_begin(**hooks)
-                run = self._run(problem, start, init, run_context, hooks)
+                run = self._run(
+                    problem, start, init, random_state, run_context, hooks
+                )
                 if best is None or run.lower_bound > best.lower_bound:
                     best = run
                 if run_context.call_on_fit_task_end(**hooks):
@@ -377,7 +379,7 @@ class SparseCoding(
             )
         return self
 
-    def _run(self, problem, start, init, context, hooks):
+    def _run(self, problem, start, init, random_state, context, hooks):
         """Run EM from one start, telling callbacks and user how it goes."""
         iterations = iter(range(self.max_iter))
         task = None
@@ -412,6 +414,7 @@ class SparseCoding(
             annealing=annealing,
             max_iter=self.max_iter,
             tol=self.tol,
+            random_state=random_state,
             on_iteration=on_iteration,
         )
 

@@ -91,13 +91,10 @@ def _interpolated(name, schedule, least, position):
     if points.ndim == 0:
         return float(points)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(
-            f"{name} must be a number or pairs (position, value); got {schedule!r}."
-        )
+        raise ValueError(f"{name} must be a number or pairs (position, value); got {schedule!r}.")
     positions, values = points.T
     if not (np.all(np.diff(positions) > 0) and np.all(values >= least)):
         raise ValueError(
-            f"{name} must have rising positions and values of at least {least:g}; got "
-            f"{schedule!r}."
+            f"{name} must have rising positions and values of at least {least:g}; got {schedule!r}."
         )
     return float(np.interp(position, positions, values))

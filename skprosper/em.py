@@ -41,7 +41,9 @@ def data_moments(X, weights):
     w = np.ones(len(X)) if weights is None else weights
     x = X.astype(np.float64, copy=False)
     weighted = x * w[:, None]
-    return {"weight": w.sum(), "sum": weighted.sum(axis=0), "second": weighted.T @ x}
+    with np.errstate(over="ignore", invalid="ignore"):  # the fit checks the scale
+        second = weighted.T @ x
+    return {"weight": w.sum(), "sum": weighted.sum(axis=0), "second": second}
 
 
 def initial_components(moments, prior, n_components, centred, random_state):
@@ -127,9 +129,7 @@ def _perturbed(parameters, scale, random_state):
     return replace(parameters, components=parameters.components + scale * noise)
 
 
-def run_em(
-    problem, run, *, learn, annealing, max_iter, tol, random_state, on_iteration
-):
+def run_em(problem, run, *, learn, annealing, max_iter, tol, random_state, on_iteration):
     """Iterate EM from ``run.parameters`` on, adding to ``run``.
 
     ``on_iteration(run)`` is called after each iteration and ends the run by returning
@@ -144,14 +144,10 @@ def run_em(
         if annealing is not None:
             step = annealing.at(iteration / max(max_iter - 1, 1))
         if "components" in learn:
-            run.parameters = _perturbed(
-                run.parameters, step.components_noise * unit, random_state
-            )
+            run.parameters = _perturbed(run.parameters, step.components_noise * unit, random_state)
         e_step = problem.e_step(run.parameters, step.temperature)
         statistics, bound = problem.expectations(e_step)
-        run.parameters = m_step(
-            run.parameters, statistics, problem.superposition, learn, floor
-        )
+        run.parameters = m_step(run.parameters, statistics, problem.superposition, learn, floor)
         run.lower_bounds.append(bound)
         run.converged = step.exact and abs(bound - previous) < tol
         previous = bound if step.exact else -np.inf

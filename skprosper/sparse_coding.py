@@ -353,9 +353,7 @@ class SparseCoding(
                 run_context = context.subcontext(
                     task_name=f"init {init}", max_subtasks=self.max_iter
                 ).call_on_fit_task_begin(**hooks)
-                run = self._run(
-                    problem, start, init, random_state, run_context, hooks
-                )
+                run = self._run(problem, start, init, random_state, run_context, hooks)
                 if best is None or run.lower_bound > best.lower_bound:
                     best = run
                 if run_context.call_on_fit_task_end(**hooks):
@@ -370,7 +368,7 @@ class SparseCoding(
         context.call_on_fit_task_end(
             **hooks, reconstruction_attributes=lambda: self._fitted(best, X.dtype)
         )
-        if self.max_iter > 0 and not self.converged_:
+        if self.n_iter_ == self.max_iter > 0 and not self.converged_:
             warnings.warn(
                 f"EM did not converge in max_iter={self.max_iter} iterations: raise "
                 f"max_iter, or tol={self.tol}.",

@@ -59,7 +59,9 @@ def half_states(n_latents, max_active, values):
     features = np.vstack([is_value.reshape(len(s), -1).T, *pairs]).astype(np.float64)
     return HalfStates(
         np.ascontiguousarray(features),
-        np.ascontiguousarray(np.pad(s, ((0, 0), (0, 4 * max(1, -(-n_latents // 4)) - n_latents))).T),
+        np.ascontiguousarray(
+            np.pad(s, ((0, 0), (0, 4 * max(1, -(-n_latents // 4)) - n_latents))).T
+        ),
         np.ascontiguousarray(kinds.T),
         (kinds > 0).sum(axis=1),
     )

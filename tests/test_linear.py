@@ -1,0 +1,155 @@
+"""The linear superposition with discrete values against brute-force enumeration."""
+
+import numpy as np
+import pytest
+from enumeration import Model
+from numpy.testing import assert_allclose, assert_array_equal
+from problems import PRIORS, random_problem
+from scipy.special import logsumexp
+
+from skprosper.em import Parameters
+from skprosper.inference.base import Truncation
+from skprosper.inference.linear import LinearEStep
+from skprosper.kernels.linear import add_outer
+from skprosper.kernels.states import count_states, paired_states
+from skprosper.kernels.vector_math import argmax, exp
+from skprosper.noise import IsotropicNoise
+
+EXACT = dict(rtol=1e-10, atol=1e-10)
+TRUNCATIONS = {
+    "exact": dict(n_candidates=None, max_active=None),
+    "pursuit": dict(n_candidates=3, max_active=2, selection="pursuit"),
+    "marginal": dict(n_candidates=4, max_active=2, selection="marginal"),
+    "one candidate": dict(n_candidates=1, max_active=1),
+}
+
+
+def reference(model, X, truncation):
+    selection = TRUNCATIONS[truncation].get("selection", "pursuit")
+    return model.posteriors(
+        X,
+        TRUNCATIONS[truncation]["n_candidates"],
+        TRUNCATIONS[truncation]["max_active"],
+        selection == "pursuit",
+    )
+
+
+@pytest.mark.parametrize("truncation", TRUNCATIONS)
+@pytest.mark.parametrize("noise", ["isotropic", "diagonal", "full"])
+@pytest.mark.parametrize("prior", PRIORS)
+def test_public_methods_equal_enumeration(prior, noise, truncation):
+    estimator, model, X = random_problem(prior, noise, **TRUNCATIONS[truncation])
+    expected = reference(model, X, truncation)
+    assert_allclose(estimator.score_samples(X), [p.log_evidence for p in expected], **EXACT)
+    assert_allclose(estimator.transform(X), [p.mean for p in expected], **EXACT)
+    assert_allclose(estimator.reconstruct(X), [p.reconstruction for p in expected], **EXACT)
+    probability = estimator.set_params(code="probability").transform(X)
+    assert_allclose(probability, [p.active for p in expected], **EXACT)
+    assert_allclose(estimator.set_params(code="map").transform(X), [p.map for p in expected])
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_score_is_the_mean_log_likelihood_of_all_states(prior):
+    estimator, model, X = random_problem(prior, "full", **TRUNCATIONS["exact"])
+    expected = [logsumexp(model.posterior(x).log_joint) for x in X]
+    assert_allclose(estimator.score(X), np.mean(expected), rtol=1e-12)
+    weights = np.arange(len(X))
+    weighted = estimator.score(X, sample_weight=weights)
+    assert_allclose(weighted, np.average(expected, weights=weights), rtol=1e-12)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_posterior_lists_the_best_states_with_their_probabilities(prior):
+    estimator, model, X = random_problem(prior, "diagonal", **TRUNCATIONS["pursuit"])
+    found = estimator.posterior(X, n_states=4)
+    for n, expected in enumerate(reference(model, X, "pursuit")):
+        order = np.argsort(-expected.q)[:4]
+        assert_allclose(found.probabilities[n], expected.q[order], **EXACT)
+        states = [found.codes(rank)[n] for rank in range(4)]
+        assert_allclose(states, expected.states[order])
+        q = expected.q[expected.q > 0]
+        assert_allclose(found.entropy[n], -(q * np.log(q)).sum(), **EXACT)
+        assert_allclose(found.marginals[n], expected.active, **EXACT)
+        assert_allclose(found.log_evidence[n], expected.log_evidence, **EXACT)
+
+
+def test_posterior_pads_when_there_are_fewer_states_than_asked_for():
+    estimator, _, X = random_problem("binary", "isotropic", n_components=2)
+    found = estimator.posterior(X, n_states=10)
+    assert_array_equal((found.probabilities > 0).sum(axis=1), 4)
+    assert_allclose(found.probabilities.sum(axis=1), 1.0)
+    assert_array_equal(found.n_active.max(), 2)
+
+
+@pytest.mark.parametrize("temperature", [(1.0, 1.0), (2.5, 1.0), (3.0, 3.0)])
+@pytest.mark.parametrize("prior", PRIORS)
+def test_statistics_and_bound_equal_enumeration(prior, temperature):
+    rng = np.random.default_rng(3)
+    start, values, probabilities = PRIORS[prior]
+    W, X = rng.standard_normal((4, 5)), rng.standard_normal((20, 5))
+    w = rng.uniform(0, 2, len(X))
+    parameters = Parameters(W, start.start(4), IsotropicNoise(0.5), None)
+    e_step = LinearEStep(parameters, Truncation(4, 4, True), np.float64, temperature)
+    sums = e_step.complete(e_step.statistics(X, w))
+    hot = Model(W, np.array(values), np.array(probabilities), 0.5, temperature=temperature)
+    cold = Model(W, np.array(values), np.array(probabilities), 0.5)
+    posteriors = hot.posteriors(X)
+    assert_allclose(sums["second"], sum(a * p.second for a, p in zip(w, posteriors)), rtol=1e-9)
+    assert_allclose(sums["counts"], sum(a * p.counts for a, p in zip(w, posteriors)), rtol=1e-9)
+    cross = sum(a * np.outer(p.mean, x) for a, p, x in zip(w, posteriors, X))
+    assert_allclose(sums["cross"], cross, rtol=1e-9, atol=1e-9)
+    bound = 0.0
+    for a, p, x in zip(w, posteriors, X):
+        bound += a * p.q @ (cold.log_joint(p.states, x) - np.log(p.q))
+    assert_allclose(e_step.bound(sums), bound, rtol=1e-10)
+
+
+def test_float32_stays_and_agrees_with_float64():
+    estimator, _, X = random_problem("ternary", "diagonal")
+    codes = estimator.transform(X.astype(np.float32))
+    assert codes.dtype == np.float32
+    assert_allclose(codes, estimator.transform(X), atol=1e-4)
+    scores = estimator.score_samples(X.astype(np.float32))
+    assert_allclose(scores, estimator.score_samples(X), rtol=1e-5)
+
+
+def test_log_joints_in_the_thousands_do_not_underflow():
+    estimator, model, X = random_problem("binary", "isotropic", offset=False)
+    X = 60.0 * X
+    expected = [model.posterior(x).log_evidence for x in X]
+    assert min(expected) < -5000
+    assert_allclose(estimator.score_samples(X), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_candidates, max_active, values", [(1, 1, 1), (5, 3, 2), (7, 7, 1)])
+def test_state_tables_hold_every_truncated_state_once(n_candidates, max_active, values):
+    values = np.arange(1.0, values + 1)
+    states = paired_states(n_candidates, max_active, values)
+    seen = set()
+    for a, n_right in enumerate(states.n_right):
+        for b in range(n_right):
+            seen.add((*states.left.kinds[:, a], *states.right.kinds[:, b]))
+    assert len(seen) == states.n_right.sum()
+    assert len(seen) == count_states(n_candidates, max_active, len(values))
+    assert max(np.count_nonzero(s) for s in seen) == max_active
+
+
+def test_exponential_is_exact_to_rounding():
+    x = np.linspace(-700, 700, 10001)
+    assert_allclose([exp(v) for v in x], np.exp(x), rtol=5e-16)
+    assert exp(-1e9) < 1e-300
+
+
+def test_argmax_finds_the_first_maximum():
+    rng = np.random.default_rng(0)
+    for n in (1, 7, 400):
+        x = rng.integers(0, 20, n).astype(float)
+        assert argmax(x) == np.argmax(x)
+
+
+def test_sparse_outer_product_equals_the_dense_one():
+    rng = np.random.default_rng(0)
+    codes = rng.standard_normal((50, 9)) * (rng.uniform(size=(50, 9)) < 0.3)
+    X, out = rng.standard_normal((50, 13)), np.ones((9, 13))
+    add_outer(codes, X, np.count_nonzero(codes), out)
+    assert_allclose(out, 1.0 + codes.T @ X)

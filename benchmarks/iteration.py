@@ -52,6 +52,11 @@ def seconds(function):
     return perf_counter() - start
 
 
+def paired(X, W, problem, parameters):
+    """Return the seconds of the product and of an iteration, one after the other."""
+    return seconds(lambda: X @ W.T), seconds(lambda: iterate(problem, parameters))
+
+
 def table(patches, n_iter, repeats):
     print("model        dtype    product  iteration  ratio   (us per data point, medians)")
     for dtype in (np.float64, np.float32):
@@ -60,12 +65,7 @@ def table(patches, n_iter, repeats):
             with threadpool_limits(1), Workers(1) as workers:
                 problem, parameters = learned_problem(X, prior, workers, n_iter)
                 W = parameters.components.astype(dtype)
-                times = np.array(
-                    [
-                        (seconds(lambda: X @ W.T), seconds(lambda: iterate(problem, parameters)))
-                        for _ in range(repeats)
-                    ]
-                )
+                times = np.array([paired(X, W, problem, parameters) for _ in range(repeats)])
             product, iteration = np.median(times, axis=0) / len(X) * 1e6
             ratio = np.median(times[:, 1] / times[:, 0])
             print(

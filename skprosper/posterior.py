@@ -20,10 +20,7 @@ class Posterior:
         Active latents of each state, -1 where it has fewer than ``width``.
 
     values : ndarray of shape (n_samples, n_states, width)
-        Their values; for spike-and-slab latents the posterior mean of the slab.
-
-    variances : ndarray of shape (n_samples, n_states, width) or None
-        Posterior variance of the slab, for spike-and-slab latents.
+        Their values.
 
     probabilities : ndarray of shape (n_samples, n_states), float64
         Posterior probability of each state; 0 where there are fewer states.
@@ -40,7 +37,6 @@ class Posterior:
 
     support: np.ndarray
     values: np.ndarray
-    variances: np.ndarray | None
     probabilities: np.ndarray
     marginals: np.ndarray
     entropy: np.ndarray

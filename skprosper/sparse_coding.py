@@ -30,7 +30,7 @@ from .em import (
     mean_square,
     run_em,
 )
-from .inference.base import Truncation
+from .inference.base import Truncation, stacked
 from .kernels.states import count_states
 from .noise import NOISES
 from .parallel import Workers
@@ -703,11 +703,10 @@ class SparseCoding(
         with Workers(self.n_jobs, self.batch_size) as workers:
             parts = list(workers.map(_Method(e_step, "top_states", (n_states,)), X))
             marginals = workers.concatenate(_Method(e_step, "codes", ("probability",)), X)
-        top = type(parts[0])(*(None if f[0] is None else np.concatenate(f) for f in zip(*parts)))
+        top = stacked(parts)
         return Posterior(
             support=top.support,
             values=top.values,
-            variances=top.variances,
             probabilities=np.exp(top.log_joint - top.log_evidence[:, None]),
             marginals=marginals,
             entropy=top.entropy,

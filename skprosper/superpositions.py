@@ -5,8 +5,11 @@ from scipy import linalg
 
 from .inference.linear import LinearEStep
 
-# Below this share of the largest a direction of the data is not determined.
+# Below this share of the largest a direction of the latents is not determined.
 _RANK = 1e-12
+_PROXIMAL = 1e-10
+# A latent used by less than this share of the most used one keeps its component.
+_UNUSED = 1e-10
 
 
 class LinearSuperposition:
@@ -53,27 +56,27 @@ def solve_semidefinite(second, cross, previous):
     second is positive semi-definite, (H, H); a latent that no data point uses is a
     zero row of it. W, cross and previous are (H, D).
     """
-    scale = np.sqrt(np.diag(second))
-    used = scale > _RANK * scale.max(initial=0.0)
+    usage = np.diag(second)
+    used = usage > _UNUSED * usage.max(initial=0.0)
     W = previous.copy()
     if not used.any():
         return W
-    scale = scale[used]
+    scale = np.sqrt(usage[used])
     matrix = second[np.ix_(used, used)] / np.outer(scale, scale)
     right = (cross - second[:, ~used] @ previous[~used])[used] / scale[:, None]
+    start = previous[used] * scale[:, None]
     try:
         factor = linalg.cho_factor(matrix, lower=True, check_finite=False)
-        if np.diag(factor[0]).min() ** 2 > np.sqrt(_RANK):
-            W[used] = linalg.cho_solve(factor, right) / scale[:, None]
-            return W
+        determined = np.diag(factor[0]).min() ** 2 > np.sqrt(_RANK)
     except linalg.LinAlgError:
-        pass
-    eigenvalues, vectors = linalg.eigh(matrix)
-    kept = eigenvalues > _RANK * eigenvalues[-1]
-    vectors = vectors[:, kept]
-    start = previous[used] * scale[:, None]
-    step = vectors.T @ (right - matrix @ start) / eigenvalues[kept, None]
-    W[used] = (start + vectors @ step) / scale[:, None]
+        determined = False
+    if not determined:
+        # A proximal step: it moves only where the data say so, and cannot lower the
+        # bound; its fixed points are those of the plain step.
+        matrix[np.diag_indices_from(matrix)] += _PROXIMAL
+        factor = linalg.cho_factor(matrix, lower=True, check_finite=False)
+        right = right + _PROXIMAL * start
+    W[used] = linalg.cho_solve(factor, right) / scale[:, None]
     return W
 
 

@@ -42,7 +42,11 @@ class Posteriors(NamedTuple):
     log_joint: np.ndarray  # (n, n_states) nats, -inf where there are fewer states
     log_evidence: np.ndarray  # (n,) nats
     entropy: np.ndarray  # (n,) nats, of the whole truncated posterior
-    variances: np.ndarray | None = None  # as values: spread of real-valued latents
+
+
+def stacked(parts):
+    """Return the `Posteriors` of all data points from those of their chunks."""
+    return Posteriors(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def codes_of(support, values, n_components, dtype):
@@ -196,4 +200,4 @@ class LinearGaussianEStep:
                 log_evidence=part.log_evidence + constant,
             )
             parts.append(part)
-        return Posteriors(*(None if f[0] is None else np.concatenate(f) for f in zip(*parts)))
+        return stacked(parts)

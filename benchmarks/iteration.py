@@ -75,14 +75,17 @@ def table(patches, n_iter, repeats):
 
 
 def two_threads(X, n_iter, repeats):
-    with threadpool_limits(1), Workers(1) as one, Workers(2) as two:
-        problem, parameters = learned_problem(X, BinaryPrior(), one, n_iter)
+    """Print the gain of two threads over one, in BLAS as in the workers."""
+    with Workers(1) as one, Workers(2) as two:
+        problem, parameters = learned_problem(X, BinaryPrior(), two, n_iter)
         gains = []
         for _ in range(repeats):
             problem.workers = one
-            alone = seconds(lambda: iterate(problem, parameters))
+            with threadpool_limits(1):
+                alone = seconds(lambda: iterate(problem, parameters))
             problem.workers = two
-            gains.append(alone / seconds(lambda: iterate(problem, parameters)))
+            with threadpool_limits(2):
+                gains.append(alone / seconds(lambda: iterate(problem, parameters)))
     print(f"two threads: {np.median(gains):.2f} times one (BSC, float64)")
 
 

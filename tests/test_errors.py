@@ -91,7 +91,7 @@ def test_bad_weights():
         SparseCoding(2).fit(X, sample_weight=-np.ones(20))
     with pytest.raises(ValueError, match="sample_weight"):
         SparseCoding(2).fit(X, sample_weight=np.ones(3))
-    with pytest.raises(ValueError, match="zero everywhere"):
+    with pytest.raises(ValueError, match="non-zero"):
         SparseCoding(2).fit(X, sample_weight=np.zeros(20))
 
 

@@ -131,11 +131,11 @@ def test_inverse_transform_of_codes_and_reconstruction_agree():
 
 def test_scoring_monitor_logs_the_score_of_every_iteration():
     X, _, _ = make_bars(100, size=3, random_state=0)
-    monitor = ScoringMonitor(scoring=None)
+    monitor = ScoringMonitor(scoring={"nats": lambda model, X, y: model.score(X)})
     model = BinarySparseCoding(6, annealing=None, max_iter=4, tol=0, random_state=0)
     model.set_callbacks(monitor).fit(X)
     logs = [row for row in monitor.get_logs().data if row["task_name"] == "iteration"]
-    scores = [row["score"] for row in logs]
+    scores = [row["nats"] for row in logs]
     assert len(scores) == 4
     # the bound of an iteration is that of the parameters before it
     assert_allclose(scores[:-1], model.lower_bounds_[1:])

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from .selection import select
-from .vector_math import JIT, exp, maximum
+from .vector_math import INLINE, JIT, exp, maximum
 
 # States lighter than exp(-CUTOFF) of the heaviest do not matter at double precision.
 CUTOFF = 32.0
@@ -12,7 +12,7 @@ CUTOFF = 32.0
 _RESCALE = 300.0
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def half_energies(features, inputs, energies):
     """energies[s] = sum_f inputs[f] features[f, s]."""
     energies[:] = 0.0
@@ -23,7 +23,7 @@ def half_energies(features, inputs, energies):
             energies[s] += x * row[s]
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def half_inputs(projection, gram, values, bias, members, inputs):
     """Write the weights of `HalfStates.features` for one data point."""
     n_values = values.size
@@ -39,7 +39,7 @@ def half_inputs(projection, gram, values, bias, members, inputs):
             f += 1
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def pair_halves(states, left_energies, right_energies, field, reference, cutoff, sums):
     """Sum exp(log-joint - reference) over all pairs of half states.
 
@@ -95,7 +95,7 @@ def pair_halves(states, left_energies, right_energies, field, reference, cutoff,
     return reference
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def pull_of_left(gram, left_members, right_members, left, field):
     """field[j, a] = sum_i gram[i, j] s_i for left state a and right latent j."""
     field[:] = 0.0
@@ -108,7 +108,7 @@ def pull_of_left(gram, left_members, right_members, left, field):
                 pull[a] += g * v[a]
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def half_moments(features, sums, moments):
     """moments[f] = sum_s features[f, s] sums[s]."""
     for f in range(moments.size):
@@ -119,7 +119,7 @@ def half_moments(features, sums, moments):
         moments[f] = total
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def spread_half(members, moments, values, probability, weight, code, counts, second):
     """Add the moments of one half of the candidates to the results."""
     n_values = values.size
@@ -276,7 +276,7 @@ def expectations(
     return n_nonzero
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def add_pair(second, i, j, value):
     """Add to the upper triangle; skip what would only cost a cache miss."""
     if abs(value) > 1e-18:
@@ -286,7 +286,7 @@ def add_pair(second, i, j, value):
             second[j, i] += value
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def insert_state(log_joint, left_index, right_index, size, energy, a, b):
     """Keep the best states in falling order; return how many there are."""
     if size == log_joint.size:

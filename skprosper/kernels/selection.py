@@ -3,10 +3,10 @@
 import numpy as np
 from numba import njit
 
-from .vector_math import JIT, argmax, exp, maximum
+from .vector_math import INLINE, argmax, exp, maximum
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def best_gains(projection, values, bias, gains):
     """gains[h] = max_k values[k] projection[h] + bias[k, h]."""
     v, b = values[0], bias[0]
@@ -18,7 +18,7 @@ def best_gains(projection, values, bias, gains):
             gains[h] = maximum(gains[h], v * projection[h] + b[h])
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def posterior_amplitude(projection, values, bias, h):
     """Return the mean of s_h given that all other latents are inactive."""
     top = 0.0
@@ -32,7 +32,7 @@ def posterior_amplitude(projection, values, bias, h):
     return mean / total
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def select(projection, gram, values, bias, pursuit, residual, gains, work, candidates):
     """Write the candidates of one data point, best first.
 

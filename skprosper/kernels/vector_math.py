@@ -7,7 +7,11 @@ from numba.extending import intrinsic
 
 # Sums may be reordered, infinities keep their meaning, nothing is NaN.
 _FASTMATH = {"nnan", "nsz", "reassoc", "contract", "arcp"}
+# What Python calls.
 JIT = dict(nogil=True, error_model="numpy", fastmath=_FASTMATH, cache=True)
+# What kernels call. Inlined without exception: else freshly compiled code and code
+# from the cache may call different versions, whose sums differ in the last bit.
+INLINE = dict(error_model="numpy", fastmath=_FASTMATH, forceinline=True)
 
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH = 6.93147180369123816490e-01
@@ -16,7 +20,7 @@ _ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it leaves round(x) in the low
 
 
 # "contract" alone: reordering would undo the rounding trick.
-@njit(nogil=True, error_model="numpy", fastmath={"contract"}, cache=True)
+@njit(error_model="numpy", fastmath={"contract"}, forceinline=True)
 def exp(x):
     """Return exp(x) for x <= 709 to two units in the last place, 1e-304 below -700.
 
@@ -62,7 +66,7 @@ def maximum(typingctx, a, b):
     return a(a, a), codegen
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def argmax(x):
     """Return the index of the first maximum: two reductions, no branch per entry."""
     top = x.dtype.type(-np.inf)

@@ -18,6 +18,8 @@ templates_path = ["_templates"]
 # These are read as parts of other pages.
 exclude_patterns = ["gallery", "_templates"]
 default_role = "py:obj"
+# The references may list a paper that no page cites.
+suppress_warnings = ["ref.citation"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skprosper"

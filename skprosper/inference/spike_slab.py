@@ -1,0 +1,168 @@
+"""E-step of the linear superposition with a spike-and-slab prior: GSC."""
+
+import numpy as np
+
+from ..kernels import spike_slab as kernel
+from .base import LinearGaussianEStep, Posteriors, Precision
+
+
+class SpikeSlabEStep(LinearGaussianEStep):
+    """Truncated posteriors over active sets, exact in the slabs.
+
+    See `LinearGaussianEStep` for the parameters; the prior has ``probability`` and
+    ``mean``, (H,) or a number each, and ``covariance`` (H, H), (H,) or a number.
+
+    Temperatures act on the likelihood and on the probability of being active. The slab
+    p(z | b) keeps its density: a power of it would depend on the unit of the codes.
+    """
+
+    def _prepare(self):
+        H = len(self.components)
+        prior = self.prior
+        probability = np.broadcast_to(np.asarray(prior.probability, np.float64), H)
+        covariance = np.asarray(prior.covariance, np.float64)
+        self.mean = np.broadcast_to(np.asarray(prior.mean, np.float64), H)
+        self.full = covariance.ndim == 2
+        if not self.full:
+            covariance = np.broadcast_to(covariance, H)
+        self.covariance = covariance
+        variance = np.diag(covariance) if self.full else covariance
+        deviation = np.sqrt(variance)
+        self.log_odds = np.log(probability) - np.log1p(-probability)
+        # a latent that is active alone has the posterior precision (c^2 v)^-1
+        precision = np.diag(self.gram).astype(np.float64) + 1.0 / variance
+        scale = 1.0 / np.sqrt(precision)
+        mean = self.mean / deviation
+        bias = self.log_odds / self.temperature[1]
+        bias = bias + np.log(scale / deviation) - 0.5 * mean**2
+        correlation = np.empty((0, 0))
+        if self.full:
+            correlation = covariance / np.outer(deviation, deviation)
+        self.slabs = kernel.Slabs(
+            scale=scale.astype(self.dtype),
+            shift=(scale / deviation * mean).astype(self.dtype),
+            bias=bias.astype(self.dtype),
+            precision=(self.gram * np.outer(scale, scale)).astype(self.dtype),
+            coupling=scale / deviation,
+            mean=mean,
+            correlation=correlation,
+        )
+        n_candidates, max_active, _ = self.truncation
+        self.tree = kernel.state_tree(n_candidates, max_active)
+        self.negligible = Precision.of(self.dtype, 1).negligible
+
+    def _new_sums(self):
+        H = len(self.components)
+        size = H if self.full else 0
+        return kernel.Sums(
+            second=np.zeros((H, H)),
+            singles=np.zeros((3, H)),
+            several=np.zeros((3, H)),
+            multipliers=np.zeros((size, size)),
+        )
+
+    def _infer(self, codes, weights, sums, evidence, probability=False):
+        return kernel.expectations(
+            codes,
+            weights,
+            self.slabs,
+            self.tree,
+            *self.truncation,
+            probability,
+            self.negligible,
+            sums,
+            evidence,
+        )
+
+    def _named(self, sums):
+        return sums._asdict()
+
+    def complete(self, statistics):
+        """Return the summed statistics with what follows from them filled in.
+
+        Adds "active" (H,), "codes" (H,) and "second" (H, H). For a full covariance Psi
+        also "mean_step" (H,) and "covariance_step" (H, H): with inactive slabs as latent
+        variables too, z in R^H,
+
+            sum w <z - mu> = mean_step
+            sum w <(z - mu)(z - mu)^T> = weight Psi + covariance_step
+        """
+        statistics = dict(statistics)
+        scale = self.slabs.scale.astype(np.float64)
+        alone, alone_first, alone_second = singles = statistics.pop("singles")
+        several = statistics.pop("several")
+        multipliers = statistics.pop("multipliers")
+        statistics["active"], codes = singles[:2] + several[:2]
+        statistics["codes"] = scale * codes
+        second = symmetric(statistics["second"], alone_second)
+        statistics["second"] = np.outer(scale, scale) * second
+        if self.full:
+            # a latent active alone has the multiplier (coupling z - mean)
+            coupling, mean = self.slabs.coupling, self.slabs.mean
+            first = several[2] + coupling * alone_first - mean * alone
+            square = coupling**2 * alone_second - 2.0 * coupling * mean * alone_first
+            square += (mean**2 - 1.0) * alone
+            multipliers = symmetric(multipliers, square)
+            root = self.covariance / np.sqrt(np.diag(self.covariance))
+            statistics["mean_step"] = root @ first
+            statistics["covariance_step"] = root @ multipliers @ root.T
+        return statistics
+
+    def _expected_log_prior(self, statistics):
+        """Return <log p(b)>, summed over the data points."""
+        zero = statistics["weight"] * self.prior.log_zero(len(self.components))
+        return zero + self.log_odds @ statistics["active"]
+
+    def _top_states(self, projections, n_states):
+        n, width = len(projections), max(1, self.truncation.max_active)
+        log_joint = np.empty((n, n_states))
+        support = np.empty((n, n_states, width), np.int64)
+        entropy, evidence = np.empty(n), np.empty(n)
+        kernel.top_states(
+            projections.copy(),
+            self.slabs,
+            self.tree,
+            *self.truncation,
+            log_joint,
+            support,
+            entropy,
+            evidence,
+        )
+        gram, covariance = self._slabs_given(support)
+        inactive = support < 0
+        rows = np.arange(n)[:, None, None]
+        pull = np.where(inactive, 0.0, projections[rows, support])
+        mean = np.where(inactive, 0.0, self.mean[support])
+        pull -= (gram @ mean[..., None])[..., 0]
+        values = (mean + (covariance @ pull[..., None])[..., 0]).astype(self.dtype)
+        return Posteriors(support, values, log_joint, evidence, entropy)
+
+    def variances(self, support):
+        """Return the posterior variance of each active slab, given the active set.
+
+        support is that of `Posteriors`; the variance is 0 where it holds no latent. It
+        does not depend on the data.
+        """
+        covariance = self._slabs_given(support)[1]
+        variances = np.diagonal(covariance, axis1=-2, axis2=-1)
+        return np.where(support < 0, 0.0, variances).astype(self.dtype)
+
+    def _slabs_given(self, support):
+        """Return Gram matrix and posterior covariance of each active set.
+
+        Both (..., width, width); latents that are not there have unit covariance.
+        """
+        rows, columns = support[..., :, None], support[..., None, :]
+        there = (rows >= 0) & (columns >= 0)
+        gram = np.where(there, self.gram[rows, columns], 0.0)
+        unit = np.eye(support.shape[-1])
+        if self.full:
+            prior = np.where(there, self.covariance[rows, columns], unit)
+        else:
+            prior = unit * np.where(support < 0, 1.0, self.covariance[support])[..., None]
+        return gram, np.linalg.solve(unit + prior @ gram, prior)
+
+
+def symmetric(upper, diagonal):
+    """Return the symmetric matrix of an upper triangle, ``diagonal`` added to its own."""
+    return upper + np.triu(upper, 1).T + np.diag(diagonal)

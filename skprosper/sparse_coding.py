@@ -156,7 +156,7 @@ class SparseCoding(
     lower_bound_ : float
         Lower bound of the log-likelihood per data point at the last E-step, nats.
 
-    lower_bounds_ : ndarray of shape (n_iter_,), float64
+    lower_bounds_ : ndarray of shape (`n_iter_`,), float64
         Lower bound per data point at the E-step of each iteration, nats.
 
     n_iter_ : int
@@ -168,7 +168,7 @@ class SparseCoding(
     n_features_in_ : int
         Number of features seen during `fit`.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during `fit`, where X has such.
 
     See Also

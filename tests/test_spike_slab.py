@@ -1,5 +1,6 @@
 """The linear superposition with a spike-and-slab prior against brute-force enumeration."""
 
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -289,8 +290,6 @@ def test_tree_holds_every_active_set_once_after_its_parent(n_candidates, max_act
 
 
 def test_e_step_can_be_pickled():
-    import pickle
-
     model = random_model("full")
     e_step = SpikeSlabEStep(
         Parameters(model.components, NumberPrior(), IsotropicNoise(0.5), None),

@@ -25,11 +25,11 @@ import numpy as np
 from numba import njit
 
 from .linear import add_pair, insert_state
-from .vector_math import JIT, argmax, exp, maximum
+from .vector_math import INLINE, JIT, argmax, exp, maximum
 
 # Data points that walk the tree together, and most numbers kept for all its states.
 _LANES = 64
-_MAX_ENERGIES = 2_000_000
+_MAX_ENERGIES = 4_000_000
 # Least conditional variance of a slab in units of its variance.
 _LEAST_VARIANCE = 1e-14
 
@@ -97,7 +97,7 @@ def state_tree(n_candidates, max_active):
     return StateTree(np.array(latent, np.int64), np.array(n_active, np.int64))
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def select(u, bias, precision, pursuit, residual, gains, candidates):
     """Write the candidates, best first; return the largest gain of a latent alone."""
     half = u.dtype.type(0.5)
@@ -124,7 +124,7 @@ def select(u, bias, precision, pursuit, residual, gains, candidates):
     return top
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def new_walk(n_variables, n_slots, lanes):
     """Return a `Walk` of undefined content, but a determinant of 1 at the root."""
     walk = Walk(
@@ -145,7 +145,7 @@ def new_walk(n_variables, n_slots, lanes):
     return walk
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def load(walk, lane, u, candidates, slabs):
     """Write the quadratic form of one data point's candidates at the root."""
     full = slabs.correlation.size > 0
@@ -178,7 +178,7 @@ def load(walk, lane, u, candidates, slabs):
                 q[v + 1, 2 * k, lane] = 0.0
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def eliminate(walk, slot, v, stop, sign):
     """Go down one slot: take variable v out of those before ``stop``.
 
@@ -203,7 +203,7 @@ def eliminate(walk, slot, v, stop, sign):
                 q[slot + 1, i, k, n] = q[slot, i, k, n] - row[n] * q[slot, v, k, n]
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def forget(walk, slot, start, stop):
     """Set the sums of a slot to 0."""
     walk.total[slot] = 0.0
@@ -212,7 +212,7 @@ def forget(walk, slot, start, stop):
         walk.second[slot, i, i:stop] = 0.0
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def absorb(walk, slot, v, stop):
     """Go up to ``slot``, where variable v was eliminated: add up the sums below.
 
@@ -258,9 +258,9 @@ def absorb(walk, slot, v, stop):
         total[slot, n] += total[below, n]
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def activate(walk, n_kinds, latent, n_active, n_variables, max_active):
-    """Eliminate the variables of one more candidate; return where they are not needed."""
+    """Eliminate the variables of one more candidate; return the end of those kept."""
     v = n_kinds * latent
     stop = n_variables if n_active < max_active else v + n_kinds
     for kind in range(n_kinds):
@@ -269,7 +269,7 @@ def activate(walk, n_kinds, latent, n_active, n_variables, max_active):
     return stop
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def walk_energies(walk, tree, n_kinds, n_variables, max_active, gains, determinants):
     """Write gain and determinant of every state, (n_states, lanes)."""
     for s in range(tree.latent.size):
@@ -280,7 +280,7 @@ def walk_energies(walk, tree, n_kinds, n_variables, max_active, gains, determina
             determinants[s, n] = walk.determinant[slot, n]
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def walk_moments(walk, tree, n_kinds, n_variables, max_active, path, weights):
     """Sum the moments of all states, weighted by ``weights``, at the root."""
     forget(walk, 0, 0, n_variables)
@@ -307,7 +307,7 @@ def walk_moments(walk, tree, n_kinds, n_variables, max_active, path, weights):
         depth = n_active
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def weigh(tree, gains, determinants, reference, total):
     """Turn gains into weights relative to a reference, which rises where it must."""
     for s in range(gains.shape[0]):
@@ -326,13 +326,13 @@ def weigh(tree, gains, determinants, reference, total):
             total[n] += weight
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def group_size(n_points, n_states):
     """Return how many data points walk the tree together."""
     return max(1, min(_LANES, n_points, _MAX_ENERGIES // max(1, n_states)))
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def start_group(codes, slabs, pursuit, members, reference, walk):
     """Scale the projections of a group and write its quadratic forms at the root.
 
@@ -356,7 +356,7 @@ def start_group(codes, slabs, pursuit, members, reference, walk):
         load(walk, n, codes[n_points - 1], members[n], slabs)
 
 
-@njit(**JIT)
+@njit(**INLINE)
 def spread_alone(code, alone, largest, slabs):
     """Write the weights of the latents active alone; return their sum."""
     total = 0.0

@@ -2,7 +2,12 @@
 
 from importlib.metadata import version
 
-from .models import BinarySparseCoding, DiscreteSparseCoding, TernarySparseCoding
+from .models import (
+    BinarySparseCoding,
+    DiscreteSparseCoding,
+    GaussianSparseCoding,
+    TernarySparseCoding,
+)
 from .sparse_coding import SparseCoding
 
 __version__ = version("skprosper")
@@ -10,6 +15,7 @@ __version__ = version("skprosper")
 __all__ = [
     "BinarySparseCoding",
     "DiscreteSparseCoding",
+    "GaussianSparseCoding",
     "SparseCoding",
     "TernarySparseCoding",
 ]

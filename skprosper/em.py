@@ -83,6 +83,8 @@ def m_step(parameters, statistics, superposition, learn, floor):
         prior = prior.updated(statistics)
     if "noise" in learn:
         noise = noise.updated(residual, floor)
+    if "components" in learn and "prior" in learn:
+        components, prior = prior.canonical(components)
     return Parameters(components, prior, noise, offset)
 
 
@@ -122,11 +124,12 @@ class _Statistics:
 
 
 def _perturbed(parameters, scale, random_state):
-    """Return the parameters with Gaussian noise on the components."""
+    """Return the parameters with Gaussian noise on what active components add to the data."""
     if scale == 0.0:
         return parameters
-    noise = random_state.standard_normal(parameters.components.shape)
-    return replace(parameters, components=parameters.components + scale * noise)
+    W = parameters.components
+    noise = scale * random_state.standard_normal(W.shape)
+    return replace(parameters, components=W + noise / parameters.prior.amplitudes(len(W))[:, None])
 
 
 def run_em(problem, run, *, learn, annealing, max_iter, tol, random_state, on_iteration):

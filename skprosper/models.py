@@ -2,7 +2,9 @@
 
 from inspect import Parameter, Signature, cleandoc, signature
 
-from .priors import DiscretePrior
+from sklearn.utils._param_validation import StrOptions
+
+from .priors import DiscretePrior, SpikeSlabPrior
 from .sparse_coding import SparseCoding
 
 _GENERAL = signature(SparseCoding.__init__).parameters
@@ -25,14 +27,14 @@ def _named_model(**own):
     """Give a class the parameters of SparseCoding less those that it fixes.
 
     What a class fixes are its class attributes; ``own`` are parameters in their place,
-    name=(default, docstring entry).
+    name=(default, constraints, docstring entry).
     """
 
     def decorate(cls):
         parameters = [p for name, p in _GENERAL.items() if name not in vars(cls)]
         places = [
             Parameter(name, Parameter.KEYWORD_ONLY, default=default)
-            for name, (default, _) in own.items()
+            for name, (default, _, _) in own.items()
         ]
         parameters[2:2] = places
         call = Signature(parameters)
@@ -46,7 +48,7 @@ def _named_model(**own):
         __init__.__signature__ = call
         __init__.__qualname__ = f"{cls.__qualname__}.__init__"
         cls.__init__ = __init__
-        texts = _section("Parameters") | {k: v.strip() for k, (_, v) in own.items()}
+        texts = _section("Parameters") | {k: text.strip() for k, (_, _, text) in own.items()}
         entries = [texts[p.name] for p in parameters[1:]]
         attributes = list(_section("Attributes").values())
         head, mark, tail = cleandoc(cls.__doc__).partition("References\n")
@@ -61,7 +63,7 @@ def _named_model(**own):
         constraints = SparseCoding._parameter_constraints
         cls._parameter_constraints = {
             **{p.name: constraints[p.name] for p in parameters[1:] if p.name not in own},
-            **{name: ["array-like"] for name in own},
+            **{name: allowed for name, (_, allowed, _) in own.items()},
         }
         return cls
 
@@ -128,6 +130,7 @@ class TernarySparseCoding(SparseCoding):
 @_named_model(
     values=(
         (0, 1, 2),
+        ["array-like"],
         """
 values : array-like of shape (n_values,), default=(0, 1, 2)
     The values a latent can take; one of them is 0, none comes twice. They stay fixed,
@@ -163,3 +166,56 @@ class DiscreteSparseCoding(SparseCoding):
 
     def _prior(self):
         return DiscretePrior(self.values)
+
+
+@_named_model(
+    covariance=(
+        "diagonal",
+        [StrOptions({"diagonal", "full"})],
+        """
+covariance : {"diagonal", "full"}, default="diagonal"
+    Structure of the covariance Psi of the slabs.
+""",
+    ),
+    learn_mean=(
+        True,
+        ["boolean"],
+        """
+learn_mean : bool, default=True
+    Whether the mean mu of the slabs is learned; with False it is 0.
+""",
+    ),
+)
+class GaussianSparseCoding(SparseCoding):
+    """Gaussian Sparse Coding (GSC): components are off, or on with a Gaussian strength.
+
+    .. math::
+
+        s_h = b_h z_h, \\quad p(b_h = 1) = \\pi_h, \\quad z \\sim \\mathcal{N}(\\mu, \\Psi), \\qquad
+        y \\mid s \\sim \\mathcal{N}(m + \\sum_h s_h W_h, \\Sigma)
+
+    Given which components are on, their strengths have a Gaussian posterior in closed
+    form; the sum over what is on keeps its modes. Learned components have unit norm,
+    mean and covariance of the slabs (``prior_.mean``, ``prior_.covariance``) are in the
+    units of the code.
+
+    References
+    ----------
+    Sheikh, Shelton, Luecke (2014). A Truncated EM Approach for Spike-and-Slab Sparse
+    Coding. JMLR 15.
+
+    Examples
+    --------
+    >>> from skprosper import GaussianSparseCoding
+    >>> from skprosper.datasets import make_bars
+    >>> X, codes, bars = make_bars(400, size=3, prior="spike-slab", random_state=0)
+    >>> model = GaussianSparseCoding(6, random_state=0).fit(X)
+    >>> model.prior_.mean.shape, model.prior_.covariance.shape
+    ((6,), (6,))
+    """
+
+    prior = "spike-slab"
+    superposition = "linear"
+
+    def _prior(self):
+        return SpikeSlabPrior(covariance=self.covariance, learn_mean=self.learn_mean)

@@ -111,11 +111,16 @@ class FullNoise:
 
     def updated(self, second_moment, floor):
         """Return the noise of the M-step from the residual's mean second moment."""
-        symmetric = 0.5 * (second_moment + second_moment.T)
-        eigenvalues, vectors = linalg.eigh(symmetric)
-        if eigenvalues[0] < floor:
-            symmetric = (vectors * np.maximum(eigenvalues, floor)) @ vectors.T
-        return type(self)(symmetric)
+        return type(self)(raised_to(floor, second_moment))
+
+
+def raised_to(floor, matrix):
+    """Return the symmetric part of a matrix with its eigenvalues raised to a floor."""
+    symmetric = 0.5 * (matrix + matrix.T)
+    eigenvalues, vectors = linalg.eigh(symmetric)
+    if eigenvalues[0] >= floor:
+        return symmetric
+    return (vectors * np.maximum(eigenvalues, floor)) @ vectors.T
 
 
 NOISES = {"isotropic": IsotropicNoise, "diagonal": DiagonalNoise, "full": FullNoise}

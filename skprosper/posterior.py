@@ -20,7 +20,11 @@ class Posterior:
         Active latents of each state, -1 where it has fewer than ``width``.
 
     values : ndarray of shape (n_samples, n_states, width)
-        Their values.
+        Their values; of a spike-and-slab prior the means of the slabs, given the data
+        and the active set.
+
+    variances : ndarray of shape (n_samples, n_states, width)
+        Variances of the slabs, given the data and the active set; 0 for discrete values.
 
     probabilities : ndarray of shape (n_samples, n_states), float64
         Posterior probability of each state; 0 where there are fewer states.
@@ -37,6 +41,7 @@ class Posterior:
 
     support: np.ndarray
     values: np.ndarray
+    variances: np.ndarray
     probabilities: np.ndarray
     marginals: np.ndarray
     entropy: np.ndarray

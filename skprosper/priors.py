@@ -9,10 +9,14 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .noise import raised_to
 
 # A probability of exactly 0 or 1 could never be left again.
 PROBABILITY_FLOOR = 1e-10
+# Least variance of a slab in units of its mean square.
+_SLAB_FLOOR = 1e-8
 _START_ACTIVE = 2.0  # latents active on average where the user says nothing
 
 
@@ -22,13 +26,15 @@ class _ValuedPrior(BaseEstimator):
     To add one, give ``active_values``, ``active_probabilities`` and ``_with_active``.
     """
 
+    @property
+    def n_values(self):
+        """Ways in which a latent can be active in a state."""
+        return len(self.active_values)
+
     def start(self, n_components):
         """Return a copy with concrete, validated start values."""
         self._validate_params()
-        start = np.full(
-            (len(self.active_values), 1),
-            min(0.5, _START_ACTIVE / n_components) / len(self.active_values),
-        )
+        start = np.full((self.n_values, 1), _start_probability(n_components) / self.n_values)
         given = self.active_probabilities(n_components)
         return self._with_active(start if given is None else given)
 
@@ -50,6 +56,16 @@ class _ValuedPrior(BaseEstimator):
         active = np.broadcast_to(active, (len(active), n_components))
         return self.active_values @ active, self.active_values**2 @ active
 
+    def amplitudes(self, n_components):
+        """Return the root mean square of each latent where it is active, (n_components,)."""
+        active = self.active_probabilities(n_components)
+        square = self.active_values**2 @ active / active.sum(axis=0)
+        return np.broadcast_to(np.sqrt(square), n_components)
+
+    def canonical(self, components):
+        """Return components and prior in their canonical scale: the values fix it."""
+        return components, self
+
     def updated(self, statistics):
         """Return the prior of the M-step: the posterior share of each value."""
         share = statistics["counts"] / statistics["weight"]
@@ -67,6 +83,11 @@ class _ValuedPrior(BaseEstimator):
         u = random_state.uniform(size=(n_samples, n_components))
         values = np.append(self.active_values, 0.0)
         return values[(u[:, None, :] >= threshold).sum(axis=1)]
+
+
+def _start_probability(n_components):
+    """Return the probability of being active where the user says nothing."""
+    return min(0.5, _START_ACTIVE / n_components)
 
 
 def _one_probability(active):
@@ -267,8 +288,179 @@ class DiscretePrior(_ValuedPrior):
         return type(self)(values=values, probabilities=p / p.sum())
 
 
+class SpikeSlabPrior(BaseEstimator):
+    """Spike-and-slab prior: a latent is 0, or a draw from a Gaussian, the slab.
+
+    .. math::
+
+        s_h = b_h z_h, \\qquad p(b_h = 1) = \\pi_h, \\qquad z \\sim \\mathcal{N}(\\mu, \\Psi)
+
+    Components and slabs share a scale, (W_h c, z_h / c): a fit that learns both reports
+    rows of W of unit norm, and mean and covariance in the units of the code.
+
+    Parameters
+    ----------
+    probability : float or array-like of shape (n_components,), default=None
+        Probability pi of being active at the start of EM, inside (0, 1); learned for
+        each latent. None starts with two latents active on average.
+
+    mean : float or array-like of shape (n_components,), default=0.0
+        Mean mu of the slabs at the start of EM.
+
+    covariance : {"diagonal", "full"}, float or array-like of shape (n_components,) or \\
+            (n_components, n_components), default="diagonal"
+        Covariance Psi of the slabs at the start of EM: with a name the identity. It
+        stays diagonal with "diagonal", a number or (n_components,) variances. A full
+        one lets the strengths of components that are active together correlate.
+
+    learn_mean : bool, default=True
+        Whether EM updates the mean; with False it stays as given.
+
+    References
+    ----------
+    Sheikh, Shelton, Luecke (2014). A Truncated EM Approach for Spike-and-Slab Sparse
+    Coding. JMLR 15.
+
+    Examples
+    --------
+    >>> from skprosper.priors import SpikeSlabPrior
+    >>> SpikeSlabPrior(covariance="full", learn_mean=False)
+    SpikeSlabPrior(covariance='full', learn_mean=False)
+    """
+
+    # an active set is one state, whatever the slabs do
+    n_values = 1
+
+    _parameter_constraints = {
+        "probability": BinaryPrior._parameter_constraints["probability"],
+        "mean": [Real, "array-like"],
+        "covariance": [
+            StrOptions({"diagonal", "full"}),
+            Interval(Real, 0, None, closed="neither"),
+            "array-like",
+        ],
+        "learn_mean": ["boolean"],
+    }
+
+    def __init__(self, probability=None, mean=0.0, covariance="diagonal", learn_mean=True):
+        self.probability = probability
+        self.mean = mean
+        self.covariance = covariance
+        self.learn_mean = learn_mean
+
+    def start(self, n_components):
+        """Return a copy with concrete, validated start values."""
+        self._validate_params()
+        probability = _checked_probability(self.probability, n_components)
+        if probability is None:
+            probability = _start_probability(n_components)
+        mean = np.asarray(self.mean, dtype=np.float64)
+        if mean.shape not in {(), (n_components,)} or not np.all(np.isfinite(mean)):
+            raise ValueError(
+                f"mean of the prior must be one finite number, or one for each of the "
+                f"{n_components} components; got {self.mean!r}."
+            )
+        return type(self)(
+            np.broadcast_to(probability, (1, n_components))[0].copy(),
+            np.broadcast_to(mean, n_components).copy(),
+            self._checked_covariance(n_components),
+            self.learn_mean,
+        )
+
+    def _checked_covariance(self, n_components):
+        if isinstance(self.covariance, str):
+            return np.eye(n_components) if self.covariance == "full" else np.ones(n_components)
+        covariance = np.asarray(self.covariance, dtype=np.float64)
+        shapes = {(), (n_components,), (n_components, n_components)}
+        if covariance.shape not in shapes:
+            raise ValueError(
+                f"covariance of the prior has shape {covariance.shape}; give 'diagonal', 'full', "
+                f"a number, or shape {(n_components,)} or {(n_components, n_components)}."
+            )
+        if covariance.ndim < 2:
+            if not np.all(np.isfinite(covariance) & (covariance > 0)):
+                raise ValueError(
+                    f"covariance of the prior must be finite and above 0; got {self.covariance!r}."
+                )
+            return np.broadcast_to(covariance, n_components).copy()
+        if not np.all(np.isfinite(covariance)) or not np.allclose(covariance, covariance.T):
+            raise ValueError("covariance of the prior must be finite and symmetric.")
+        least = np.linalg.eigvalsh(covariance)[0]
+        if least <= 0:
+            raise ValueError(
+                "covariance of the prior must be positive definite; its smallest eigenvalue is "
+                f"{least:g}."
+            )
+        return covariance.copy()
+
+    def log_zero(self, n_components):
+        """Return the log prior probability of the state 0."""
+        return float(np.log1p(-self.probability).sum())
+
+    def _variances(self):
+        return np.diag(self.covariance) if self.covariance.ndim == 2 else self.covariance
+
+    def moments(self, n_components):
+        """Return E[s_h] and E[s_h^2], each of shape (n_components,)."""
+        square = self.mean**2 + self._variances()
+        return self.probability * self.mean, self.probability * square
+
+    def amplitudes(self, n_components):
+        """Return the root mean square of each latent where it is active, (n_components,)."""
+        return np.sqrt(self.mean**2 + self._variances())
+
+    def updated(self, statistics):
+        """Return the prior of the M-step: the moments of the active slabs.
+
+        For a full covariance inactive slabs are latent variables too, which keeps it
+        positive definite and the bound from falling.
+        """
+        weight, active = statistics["weight"], statistics["active"]
+        used = active > PROBABILITY_FLOOR * weight
+        share = np.where(used, active, 1.0)
+        square = np.diag(statistics["second"]) / share
+        if self.covariance.ndim == 2:
+            step = statistics["mean_step"] / weight if self.learn_mean else 0.0 * self.mean
+            mean = self.mean + step
+            covariance = self.covariance + statistics["covariance_step"] / weight
+            covariance -= np.outer(step, step)
+            # what EM has of the slabs is relative to their scale, and so is the floor
+            scale = np.sqrt(np.where(used, square, np.diag(self.covariance)))
+            correlation = raised_to(_SLAB_FLOOR, covariance / np.outer(scale, scale))
+            covariance = correlation * np.outer(scale, scale)
+        else:
+            first = statistics["codes"] / share
+            mean = np.where(used, first, self.mean) if self.learn_mean else self.mean
+            variance = square - 2.0 * mean * first + mean**2
+            variance = np.maximum(variance, _SLAB_FLOOR * square)
+            covariance = np.where(used, variance, self.covariance)
+        probability = np.clip(active / weight, PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
+        return type(self)(probability, mean, covariance, self.learn_mean)
+
+    def canonical(self, components):
+        """Return components of unit norm and the prior in the units of the code."""
+        norm = np.linalg.norm(components, axis=1)
+        norm[norm == 0.0] = 1.0
+        square = np.outer(norm, norm) if self.covariance.ndim == 2 else norm**2
+        prior = type(self)(
+            self.probability, norm * self.mean, square * self.covariance, self.learn_mean
+        )
+        return components / norm[:, None], prior
+
+    def sample(self, n_samples, n_components, random_state):
+        """Draw codes of shape (n_samples, n_components)."""
+        active = random_state.uniform(size=(n_samples, n_components)) < self.probability
+        z = random_state.standard_normal((n_samples, n_components))
+        if self.covariance.ndim == 2:
+            z = z @ np.linalg.cholesky(self.covariance).T
+        else:
+            z = z * np.sqrt(self.covariance)
+        return np.where(active, self.mean + z, 0.0)
+
+
 NAMED_PRIORS = {
     "binary": BinaryPrior,
     "ternary": TernaryPrior,
     "discrete": DiscretePrior,
+    "spike-slab": SpikeSlabPrior,
 }

@@ -71,7 +71,7 @@ class SparseCoding(
     n_components : int, default=None
         Number of latents H; None takes ``n_features``.
 
-    prior : {"binary", "ternary", "discrete"} or prior object, default="binary"
+    prior : {"binary", "ternary", "discrete", "spike-slab"} or prior object, default="binary"
         Prior of a latent. An object of `skprosper.priors` sets its start values.
 
     superposition : {"linear"}, default="linear"
@@ -173,7 +173,8 @@ class SparseCoding(
 
     See Also
     --------
-    BinarySparseCoding, TernarySparseCoding, DiscreteSparseCoding : The named models.
+    BinarySparseCoding, TernarySparseCoding, DiscreteSparseCoding, GaussianSparseCoding : \
+        The named models.
     sklearn.decomposition.DictionaryLearning : L1 sparse coding, a point estimate.
 
     References
@@ -284,7 +285,7 @@ class SparseCoding(
             )
         n_candidates = min(n_candidates or n_components, n_components)
         max_active = min(max_active or n_candidates, n_candidates)
-        n_states = count_states(n_candidates, max_active, len(prior.active_values))
+        n_states = count_states(n_candidates, max_active, prior.n_values)
         if n_states > _MAX_STATES:
             raise ValueError(
                 f"n_candidates={n_candidates} and max_active={max_active} make "
@@ -434,8 +435,6 @@ class SparseCoding(
         """Return the parameters that a run of EM starts from."""
         n_features = problem.X.shape[1]
         prior = prior.start(n_components)
-        # Raises for per-component probabilities of another length.
-        prior.log_odds(n_components)
         if self.warm_start and hasattr(self, "components_"):
             return self._parameters(n_components)
         if self.components_init is None:
@@ -707,6 +706,7 @@ class SparseCoding(
         return Posterior(
             support=top.support,
             values=top.values,
+            variances=e_step.variances(top.support),
             probabilities=np.exp(top.log_joint - top.log_evidence[:, None]),
             marginals=marginals,
             entropy=top.entropy,

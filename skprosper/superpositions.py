@@ -4,6 +4,8 @@ import numpy as np
 from scipy import linalg
 
 from .inference.linear import LinearEStep
+from .inference.spike_slab import SpikeSlabEStep
+from .priors import SpikeSlabPrior
 
 # Below this share of the largest a direction of the latents is not determined.
 _RANK = 1e-12
@@ -18,7 +20,7 @@ class LinearSuperposition:
     @staticmethod
     def e_step(prior):
         """Return the class of the E-step for a prior."""
-        return LinearEStep
+        return SpikeSlabEStep if isinstance(prior, SpikeSlabPrior) else LinearEStep
 
     @staticmethod
     def superpose(codes, components):
@@ -33,14 +35,16 @@ class LinearSuperposition:
         always 1 carries the change of m.
         """
         W, offset = parameters.components, parameters.offset
+        amplitudes = parameters.prior.amplitudes(len(W))
         cross, second = statistics["cross"], statistics["second"]
         if offset is not None:
             codes, weight = statistics["codes"], statistics["weight"]
             W = np.vstack([W, np.zeros(W.shape[1])])
+            amplitudes = np.append(amplitudes, 1.0)
             cross = np.vstack([cross, statistics["data"]])
             second = np.block([[second, codes[:, None]], [codes, weight]])
         if "components" in learn:
-            W = solve_semidefinite(second, cross, W)
+            W = solve_semidefinite(second, cross, W, amplitudes)
         elif offset is not None:
             W[-1] = (cross[-1] - second[-1, :-1] @ W[:-1]) / second[-1, -1]
         explained = parameters.noise.explained(W, cross, second)
@@ -50,18 +54,20 @@ class LinearSuperposition:
         return W[:-1], offset + W[-1], residual
 
 
-def solve_semidefinite(second, cross, previous):
+def solve_semidefinite(second, cross, previous, amplitudes):
     """Solve ``second @ W = cross``; keep ``previous`` where second has no say.
 
     second is positive semi-definite, (H, H); a latent that no data point uses is a
-    zero row of it. W, cross and previous are (H, D).
+    zero row of it. W, cross and previous are (H, D). ``amplitudes`` (H,) are the units
+    in which the latents compare.
     """
-    usage = np.diag(second)
+    square = np.diag(second)
+    usage = square / amplitudes**2
     used = usage > _UNUSED * usage.max(initial=0.0)
     W = previous.copy()
     if not used.any():
         return W
-    scale = np.sqrt(usage[used])
+    scale = np.sqrt(square[used])
     matrix = second[np.ix_(used, used)] / np.outer(scale, scale)
     right = (cross - second[:, ~used] @ previous[~used])[used] / scale[:, None]
     start = previous[used] * scale[:, None]

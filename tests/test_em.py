@@ -9,21 +9,28 @@ from sklearn.exceptions import ConvergenceWarning
 from skprosper import BinarySparseCoding, SparseCoding
 from skprosper.datasets import make_bars, make_sparse_coding
 from skprosper.metrics import match_components, recovered_components
-from skprosper.priors import BinaryPrior, DiscretePrior
+from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior
 from skprosper.superpositions import solve_semidefinite
 
+MONOTONE = {
+    **{name: start for name, (start, _, _) in PRIORS.items()},
+    "spike-slab": SpikeSlabPrior(0.3),
+    "spike-slab of mean 0": SpikeSlabPrior(0.3, learn_mean=False),
+    "full slabs": SpikeSlabPrior(0.3, covariance="full"),
+    "full slabs of mean 1": SpikeSlabPrior(0.3, mean=1.0, covariance="full", learn_mean=False),
+}
 EXACT = dict(n_candidates=None, max_active=None, annealing=None)
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("prior", MONOTONE)
 def test_lower_bound_never_falls_at_temperature_one(prior, seed):
     rng = np.random.default_rng(seed)
     n_features, n_components = rng.integers(2, 7), rng.integers(1, 6)
     X = rng.standard_normal((40, n_features)) @ rng.standard_normal((n_features, n_features))
     model = SparseCoding(
         n_components,
-        prior=PRIORS[prior][0],
+        prior=MONOTONE[prior],
         noise=("isotropic", "diagonal", "full")[seed % 3],
         fit_offset=seed % 2 == 0,
         max_iter=30,
@@ -34,6 +41,8 @@ def test_lower_bound_never_falls_at_temperature_one(prior, seed):
     assert len(model.lower_bounds_) == 30
     assert np.diff(model.lower_bounds_).min() > -1e-9
     assert model.score(X) >= model.lower_bound_ - 1e-9
+    if "full" in prior:
+        assert np.linalg.eigvalsh(model.prior_.covariance)[0] > 0
 
 
 @pytest.mark.parametrize("prior", ["binary", "ternary", "discrete"])
@@ -78,6 +87,41 @@ def test_noise_structure_and_offset_are_recovered(noise):
     assert_allclose(model.noise_variance_, expected, atol=0.06)
     assert_allclose(model.offset_, 5.0, atol=0.1)
     assert_allclose(model.components_, components, atol=0.15)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_slabs_are_recovered(covariance):
+    rng = np.random.default_rng(0)
+    components = rng.standard_normal((3, 6))
+    components /= np.linalg.norm(components, axis=1, keepdims=True)
+    probability, mean = np.array([0.2, 0.4, 0.6]), np.array([2.0, 0.0, -3.0])
+    psi = np.diag([1.0, 4.0, 2.0]) + (covariance == "full") * np.array(
+        [[0, 1.2, 0.5], [1.2, 0, -1.0], [0.5, -1.0, 0]]
+    )
+    z = rng.multivariate_normal(mean, psi, 30_000)
+    codes = z * (rng.uniform(size=z.shape) < probability)
+    X = codes @ components + 0.3 * rng.standard_normal((len(z), 6))
+    prior = SpikeSlabPrior(covariance=covariance)
+    model = SparseCoding(3, prior=prior, components_init=2.0 * components, **EXACT).fit(X)
+    assert_allclose(np.linalg.norm(model.components_, axis=1), 1.0)
+    assert_allclose(model.components_, components, atol=0.02)
+    assert_allclose(model.prior_.probability, probability, atol=0.02)
+    assert_allclose(model.prior_.mean, mean, atol=0.1)
+    expected = psi if covariance == "full" else np.diag(psi)
+    assert_allclose(model.prior_.covariance, expected, atol=0.25)
+    assert_allclose(model.noise_variance_, 0.09, rtol=0.02)
+
+
+def test_slabs_that_are_not_learned_keep_their_scale():
+    X, _, bars = make_bars(200, size=3, prior="spike-slab", random_state=0)
+    prior = SpikeSlabPrior(0.3, mean=1.0, covariance=0.5)
+    params = dict(prior=prior, components_init=bars, max_iter=5, annealing=None)
+    model = SparseCoding(6, learn=("components", "noise"), **params).fit(X)
+    assert_array_equal(model.prior_.mean, np.ones(6))
+    assert_array_equal(model.prior_.covariance, np.full(6, 0.5))
+    model = SparseCoding(6, learn=("prior", "noise"), **params).fit(X)
+    assert_array_equal(model.components_, bars)
+    assert np.all(model.prior_.mean != 1.0)
 
 
 @pytest.mark.parametrize("prior", ["binary", "discrete"])
@@ -156,21 +200,29 @@ def test_sample_weight_of_two_equals_the_row_twice():
     assert_allclose(weighted.lower_bounds_, repeated.lower_bounds_, rtol=1e-9)
 
 
+@pytest.mark.parametrize("prior", ["binary", "spike-slab"])
 @pytest.mark.parametrize("scale, shift", [(1e-3, 0.0), (1e6, 1e7), (1e-150, 0), (1e30, 0)])
-def test_learning_does_not_depend_on_the_unit_of_the_data(scale, shift):
+def test_learning_does_not_depend_on_the_unit_of_the_data(scale, shift, prior):
     X, _, _ = make_bars(300, size=3, random_state=0)
-    params = dict(fit_offset=True, random_state=0)
+    params = dict(prior=prior, fit_offset=True, random_state=0)
     if scale == 1e-150:
         with pytest.raises(ValueError, match="rescale X"):
             SparseCoding(6, **params).fit(scale * X)
         return
     model = SparseCoding(6, **params).fit(X)
     other = SparseCoding(6, **params).fit(scale * X + shift)
-    assert_allclose(other.components_ / scale, model.components_, atol=1e-5)
+    unit = scale if prior == "binary" else 1.0
+    assert_allclose(other.components_ / unit, model.components_, atol=1e-5)
+    assert_allclose(
+        other.transform(scale * X + shift) * unit / scale, model.transform(X), atol=1e-4
+    )
     assert_allclose(other.prior_.probability, model.prior_.probability, rtol=1e-5)
 
 
-@pytest.mark.parametrize("prior", ["binary", "ternary", "discrete"])
+@pytest.mark.parametrize(
+    "prior",
+    ["binary", "ternary", "discrete", "spike-slab", SpikeSlabPrior(covariance="full")],
+)
 def test_degenerate_data_leave_finite_parameters(prior):
     rng = np.random.default_rng(0)
     constant_column = np.c_[rng.standard_normal((30, 3)), np.full(30, 2.0)]
@@ -180,6 +232,7 @@ def test_degenerate_data_leave_finite_parameters(prior):
         for noise in ("isotropic", "diagonal", "full"):
             model = SparseCoding(8, prior=prior, noise=noise, random_state=0, max_iter=30).fit(X)
             fitted = [model.components_, model.noise_variance_, model.lower_bounds_]
+            fitted += [np.asarray(v, float) for v in vars(model.prior_).values()]
             assert all(np.all(np.isfinite(values)) for values in fitted)
             assert np.all(np.isfinite(model.transform(X)))
 
@@ -215,6 +268,6 @@ def test_semidefinite_solve_keeps_what_is_not_determined():
     basis = rng.standard_normal((2, 4))
     second = basis.T @ basis
     second[3] = second[:, 3] = 0.0
-    W = solve_semidefinite(second, second @ truth, previous)
+    W = solve_semidefinite(second, second @ truth, previous, np.ones(4))
     assert_allclose(second @ W, second @ truth, atol=1e-9)
     assert_array_equal(W[3], previous[3])

@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from skprosper import BinarySparseCoding, DiscreteSparseCoding, SparseCoding
+from skprosper import (
+    BinarySparseCoding,
+    DiscreteSparseCoding,
+    GaussianSparseCoding,
+    SparseCoding,
+)
 from skprosper.annealing import Annealing
-from skprosper.priors import BinaryPrior, DiscretePrior, TernaryPrior
+from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, TernaryPrior
 
 X = np.random.default_rng(0).standard_normal((20, 3))
 
@@ -71,6 +76,17 @@ def test_bad_data(data, message):
         (dict(prior=DiscretePrior((0, "a"))), "must be numbers"),
         (dict(prior=DiscretePrior((0, 1), (0.6, 0.6))), "sum to one.*1.2"),
         (dict(prior=DiscretePrior((0, 1), (0.2, 0.3, 0.5))), "one probability for each value"),
+        (dict(prior=SpikeSlabPrior(0.0)), "probability.*0.0"),
+        (dict(prior=SpikeSlabPrior([0.1, 0.2, 0.3])), "one for each of the 2 components"),
+        (dict(prior=SpikeSlabPrior(mean=[0, 1, 2])), "mean of the prior must be one finite number"),
+        (dict(prior=SpikeSlabPrior(mean=np.nan)), "mean of the prior must be one finite number"),
+        (dict(prior=SpikeSlabPrior(covariance="block")), "covariance.*block"),
+        (dict(prior=SpikeSlabPrior(covariance=-2.0)), "covariance.*-2"),
+        (dict(prior=SpikeSlabPrior(covariance=[1, -2])), "finite and above 0.*-2"),
+        (dict(prior=SpikeSlabPrior(covariance=np.ones(3))), r"shape \(3,\).*\(2, 2\)"),
+        (dict(prior=SpikeSlabPrior(covariance=[[1, 0], [1, 1]])), "symmetric"),
+        (dict(prior=SpikeSlabPrior(covariance=[[1, 2], [2, 1]])), "positive definite.*-1"),
+        (dict(prior=SpikeSlabPrior(learn_mean=2)), "learn_mean.*2"),
         (dict(annealing=Annealing(temperature=((0.5, 2), (0.2, 1)))), "rising positions"),
         (dict(annealing=Annealing(temperature=0.5)), "temperature.*0.5"),
         (dict(annealing=Annealing(components_noise=((0, -1), (1, 0)))), "at least 0"),
@@ -84,6 +100,11 @@ def test_bad_parameters(params, message):
 def test_bad_values_of_discrete_sparse_coding():
     with pytest.raises(ValueError, match="must hold 0"):
         DiscreteSparseCoding(2, values=(1, 2, 3)).fit(X)
+
+
+def test_bad_covariance_of_gaussian_sparse_coding():
+    with pytest.raises(ValueError, match="covariance.*block"):
+        GaussianSparseCoding(2, covariance="block").fit(X)
 
 
 def test_bad_weights():

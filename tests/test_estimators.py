@@ -1,5 +1,7 @@
 """scikit-learn's contract: checks, pipelines, searches, callbacks, parallel workers."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from joblib import parallel_config
@@ -15,6 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skprosper import (
     BinarySparseCoding,
     DiscreteSparseCoding,
+    GaussianSparseCoding,
     SparseCoding,
     TernarySparseCoding,
 )
@@ -22,12 +25,24 @@ from skprosper.annealing import Annealing
 from skprosper.datasets import make_bars
 from skprosper.image import extract_patches
 from skprosper.parallel import chunk_rows
-from skprosper.priors import BinaryPrior, DiscretePrior, TernaryPrior
+from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, TernaryPrior
 
-NAMED = [BinarySparseCoding, TernarySparseCoding, DiscreteSparseCoding]
+# The named models and the parameters that only they have.
+NAMED = {
+    BinarySparseCoding: set(),
+    TernarySparseCoding: set(),
+    DiscreteSparseCoding: {"values"},
+    GaussianSparseCoding: {"covariance", "learn_mean"},
+}
 
 
-@parametrize_with_checks([SparseCoding(), *(model() for model in NAMED)])
+@parametrize_with_checks(
+    [
+        SparseCoding(),
+        *(model() for model in NAMED),
+        GaussianSparseCoding(covariance="full", noise="full", fit_offset=True),
+    ]
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -35,8 +50,7 @@ def test_scikit_learn_checks(estimator, check):
 @pytest.mark.parametrize("named", NAMED)
 def test_named_models_have_the_parameters_they_do_not_fix(named):
     general = set(SparseCoding().get_params())
-    own = {"values"} if named is DiscreteSparseCoding else set()
-    assert set(named().get_params()) == general - {"prior", "superposition"} | own
+    assert set(named().get_params()) == general - {"prior", "superposition"} | NAMED[named]
     for name in named().get_params():
         assert f"\n{name} : " in named.__doc__
     assert named(7, tol=0.5).get_params()["tol"] == 0.5
@@ -50,6 +64,9 @@ def test_named_models_equal_their_composition():
         (BinarySparseCoding, "binary"),
         (TernarySparseCoding, "ternary"),
         (DiscreteSparseCoding, DiscretePrior((0, 1, 2))),
+        (GaussianSparseCoding, "spike-slab"),
+        (partial(GaussianSparseCoding, learn_mean=False), SpikeSlabPrior(learn_mean=False)),
+        (partial(GaussianSparseCoding, covariance="full"), SpikeSlabPrior(covariance="full")),
     ]
     for named, prior in pairs:
         params = dict(n_components=6, max_iter=3, tol=1e9, annealing=None, random_state=0)
@@ -57,11 +74,11 @@ def test_named_models_equal_their_composition():
         assert_array_equal(one.components_, other.components_)
 
 
-@pytest.mark.parametrize("true", ["binary", "ternary", "discrete"])
+@pytest.mark.parametrize("true", ["binary", "ternary", "discrete", "spike-slab"])
 def test_grid_search_picks_the_true_prior(true):
     kind = dict(probabilities=(0.7, 0.15, 0.15)) if true == "discrete" else {}
     X, _, _ = make_bars(900, size=3, prior=true, random_state=0, **kind)
-    grid = {"prior": ["binary", "ternary", "discrete"]}
+    grid = {"prior": ["binary", "ternary", "discrete", "spike-slab"]}
     search = GridSearchCV(SparseCoding(6, random_state=0), grid, cv=3).fit(X)
     assert search.best_params_["prior"] == true
 
@@ -74,11 +91,12 @@ def test_grid_search_reaches_the_parameters_of_a_prior():
     assert np.all(np.isfinite(search.cv_results_["mean_test_score"]))
 
 
-def test_pipeline_classifies_digits_from_codes():
+@pytest.mark.parametrize("named", [TernarySparseCoding, GaussianSparseCoding])
+def test_pipeline_classifies_digits_from_codes(named):
     X, y = load_digits(return_X_y=True)
     pipeline = make_pipeline(
         StandardScaler(),
-        TernarySparseCoding(64, random_state=0, max_iter=40),
+        named(64, random_state=0, max_iter=40),
         LogisticRegression(max_iter=2000),
     )
     assert pipeline.fit(X[:1200], y[:1200]).score(X[1200:], y[1200:]) > 0.85
@@ -93,10 +111,11 @@ def test_feature_names_and_pandas_output():
     assert model.feature_names_in_[0] == "pixel0"
 
 
+@pytest.mark.parametrize("prior", ["binary", SpikeSlabPrior(covariance="full")])
 @pytest.mark.parametrize("backend", ["threading", "loky"])
-def test_any_workers_give_the_same_bits(backend):
+def test_any_workers_give_the_same_bits(backend, prior):
     X, _, _ = make_bars(700, size=3, random_state=0)
-    params = dict(n_components=6, batch_size=100, max_iter=5, tol=1e9, random_state=0)
+    params = dict(n_components=6, prior=prior, batch_size=100, max_iter=5, tol=1e9, random_state=0)
     alone = SparseCoding(n_jobs=1, noise="full", **params).fit(X)
     with parallel_config(backend=backend):
         together = SparseCoding(n_jobs=2, noise="full", **params).fit(X)

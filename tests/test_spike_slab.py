@@ -9,12 +9,13 @@ from enumeration_spike_slab import SpikeSlabModel
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import noise_of
 
+from skprosper import SparseCoding
 from skprosper.em import Parameters
 from skprosper.inference.base import Truncation, codes_of
 from skprosper.inference.spike_slab import SpikeSlabEStep
 from skprosper.kernels import spike_slab as kernel
 from skprosper.noise import NOISES, IsotropicNoise
-from skprosper.superpositions import LinearSuperposition
+from skprosper.priors import SpikeSlabPrior
 
 EXACT = dict(rtol=1e-10, atol=1e-10)
 SLABS = ["diagonal", "full"]
@@ -243,34 +244,52 @@ def test_codes_change_their_unit_with_the_components(slabs):
 
 @pytest.mark.parametrize("noise", ["isotropic", "diagonal", "full"])
 @pytest.mark.parametrize("slabs", SLABS)
-def test_lower_bound_never_falls_at_temperature_one(slabs, noise):
-    model = random_model(slabs, noise, n_components=4, n_features=5)
-    rng = np.random.default_rng(4)
-    active = rng.uniform(size=(150, 4)) < 0.4
-    X = (active * rng.standard_normal((150, 4))) @ model.components
-    X += 0.3 * rng.standard_normal(X.shape)
-    weights = np.ones(len(X))
-    bounds = []
-    for _ in range(20):
-        e_step = e_step_of(model, noise=noise)
-        sums = e_step.complete(e_step.statistics(X, weights))
-        bounds.append(e_step.bound(sums))
-        weight, used = sums["weight"], sums["active"]
-        if slabs == "diagonal":
-            mean = sums["codes"] / used
-            covariance = np.diag(sums["second"]) / used - mean**2
-        else:
-            step = sums["mean_step"] / weight
-            mean = model.mean + step
-            covariance = model.covariance + sums["covariance_step"] / weight
-            covariance = covariance - np.outer(step, step)
-            assert np.linalg.eigvalsh(covariance)[0] > 0
-        parameters = Parameters(model.components, None, NOISES[noise](model.noise), None)
-        W, _, residual = LinearSuperposition.updated(parameters, sums, ("components",))
-        variance = NOISES[noise](model.noise).updated(residual, 1e-10).variance
-        model = SpikeSlabModel(W, used / weight, mean, covariance, variance)
-    assert np.diff(bounds).min() > -1e-9 * abs(bounds[-1])
-    assert bounds[-1] - bounds[0] > 1.0
+def test_estimators_equal_enumeration(slabs, noise):
+    X = random_data()
+    model = random_model(slabs, noise, offset=X.mean(axis=0))
+    estimator = SparseCoding(
+        5,
+        prior=SpikeSlabPrior(model.probability, model.mean, model.covariance),
+        noise=noise,
+        components_init=model.components,
+        noise_init=model.noise,
+        fit_offset=True,
+        n_candidates=None,
+        max_active=None,
+        max_iter=0,
+    ).fit(X)
+    expected = model.posteriors(X)
+    mean = np.array([p.mean for p in expected])
+    assert_allclose(estimator.score_samples(X), [p.log_evidence for p in expected], **EXACT)
+    assert_allclose(estimator.transform(X), mean, **EXACT)
+    assert_allclose(estimator.reconstruct(X), model.offset + mean @ model.components, **EXACT)
+    posterior = estimator.posterior(X, n_states=3)
+    assert_allclose(posterior.marginals, [p.active for p in expected], **EXACT)
+    assert_allclose(posterior.entropy, [p.entropy for p in expected], **EXACT)
+    for n, p in enumerate(expected):
+        best = np.argmax(p.log_joint)
+        A, width = list(p.sets[best]), len(p.sets[best])
+        order = np.argsort(posterior.support[n, 0][:width])
+        assert_array_equal(posterior.support[n, 0][order], A)
+        assert_allclose(posterior.probabilities[n, 0], p.q[best], **EXACT)
+        assert_allclose(posterior.values[n, 0][order], p.slab_means[best], **EXACT)
+        variances = np.diag(p.slab_covariances[best])
+        assert_allclose(posterior.variances[n, 0][order], variances, **EXACT)
+
+
+@pytest.mark.parametrize("slabs", SLABS)
+def test_sample_follows_the_prior(slabs):
+    model = random_model(slabs)
+    prior = SpikeSlabPrior(model.probability, model.mean, model.covariance).start(5)
+    codes = prior.sample(200_000, 5, np.random.RandomState(0))
+    active = codes != 0.0
+    assert_allclose(active.mean(axis=0), model.probability, atol=0.01)
+    both = active[:, 0] & active[:, 1]
+    assert_allclose(codes[both].mean(axis=0)[:2], model.mean[:2], atol=0.05)
+    assert_allclose(np.cov(codes[both, :2].T), model.psi[:2, :2], atol=0.06)
+    first, second = prior.moments(5)
+    assert_allclose(codes.mean(axis=0), first, atol=0.02)
+    assert_allclose((codes**2).mean(axis=0), second, atol=0.04)
 
 
 @pytest.mark.parametrize("n_candidates, max_active", [(1, 1), (3, 2), (8, 5), (6, 6)])

@@ -189,6 +189,10 @@ class LinearGaussianEStep:
         result = self.codes(X, "mean") @ self.components
         return result if self.offset is None else result + self.offset
 
+    def variances(self, support):
+        """Return the posterior variance of the values of `Posteriors`: they are exact."""
+        return np.zeros(support.shape, self.dtype)
+
     def top_states(self, X, n_states):
         """Return the `Posteriors` with the n_states most probable states."""
         parts = []

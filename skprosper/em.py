@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import linalg
+from sklearn.utils import assert_all_finite
 
 from .annealing import AnnealingStep
 
@@ -36,8 +37,20 @@ class Run:
         return self.lower_bounds[-1] if self.lower_bounds else -np.inf
 
 
+def check_chunk(X, weights):
+    """Raise where a chunk is not valid: of a dask array it is seen here first."""
+    assert_all_finite(X, input_name="X")
+    if weights is not None:
+        assert_all_finite(weights, input_name="sample_weight")
+        if np.any(weights < 0):
+            raise ValueError(
+                f"Negative values in sample_weight: {weights.min():g}; give weights of at least 0."
+            )
+
+
 def data_moments(X, weights):
-    """Return the sums of a chunk from which EM starts."""
+    """Return the sums of a chunk from which EM starts, having checked it."""
+    check_chunk(X, weights)
     w = np.ones(len(X)) if weights is None else weights
     x = X.astype(np.float64, copy=False)
     weighted = x * w[:, None]

@@ -1,14 +1,17 @@
-"""Chunks of rows: mapped in parallel through joblib, summed in a fixed order.
+"""Chunks of rows: mapped in parallel through joblib or dask, summed in a fixed order.
 
-The chunks depend on the data's shape alone, and BLAS runs on one thread inside a
-worker: the result is the same to the bit for any number of workers.
+The chunks depend on the data's shape alone, BLAS runs on one thread inside a worker,
+and sums are added as the binary tree over the chunks: the result is the same to the
+bit for any number of workers, and for threads, processes and clusters.
 """
 
+import sys
 import threading
 from contextlib import contextmanager
 
 import numpy as np
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
 _MIN_ROWS, _MAX_ROWS, _CHUNKS = 512, 8192, 8
@@ -50,55 +53,131 @@ class _OneBlasThread:
 _one_blas_thread = _OneBlasThread()
 
 
-def _on_chunk(function, X, weights, rows):
-    chunk = np.ascontiguousarray(X[rows])
-    chunk_weights = None if weights is None else weights[rows]
+def on_chunk(function, X, weights):
+    """Return ``function(X, weights)``, BLAS on one thread."""
     with _one_blas_thread():
-        return function(chunk, chunk_weights)
+        return function(X, weights)
+
+
+def _on_rows(function, X, weights, rows):
+    chunk = np.ascontiguousarray(X[rows])
+    return on_chunk(function, chunk, None if weights is None else weights[rows])
+
+
+def is_dask_array(X):
+    """Return whether X is a dask array; dask is imported if it is."""
+    dask_array = sys.modules.get("dask.array")
+    return dask_array is not None and isinstance(X, dask_array.Array)
+
+
+def _inside_dask_task():
+    worker = sys.modules.get("distributed.worker")
+    return worker is not None and hasattr(worker.thread_state, "execution_state")
+
+
+def _client_of_joblib():
+    """Return the client of joblib's dask backend where that is the active one."""
+    backend, _ = get_active_backend()
+    return backend.client if type(backend).__name__ == "DaskDistributedBackend" else None
 
 
 class Workers:
-    """Maps functions over the chunks of X; a context manager that keeps the pool.
+    """Maps functions over the chunks of X; a context manager that keeps the workers.
+
+    Under joblib's dask backend the chunks of an array are scattered once and stay with
+    the workers while the context is open. The blocks of a dask array are its chunks.
 
     Parameters
     ----------
     n_jobs : int or None
         As in joblib. Threads by default; ``joblib.parallel_config`` chooses others.
+        Dask takes all of its workers.
     batch_size : int or "auto"
         Rows per chunk.
     """
 
     def __init__(self, n_jobs=None, batch_size="auto"):
         self.batch_size = batch_size
-        self._parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+        self._blocks = None
+        # A task of dask has its share of the cluster; asking for more could block it.
+        inside = _inside_dask_task()
+        self._client = None if inside else _client_of_joblib()
+        how = dict(backend="threading") if inside else dict(prefer="threads")
+        self._parallel = Parallel(n_jobs=n_jobs, return_as="generator", **how)
 
     def __enter__(self):
-        self._parallel.__enter__()
+        if self._client is None:
+            self._parallel.__enter__()
         return self
 
     def __exit__(self, *error):
-        return self._parallel.__exit__(*error)
+        self._blocks = None
+        if self._client is None:
+            self._parallel.__exit__(*error)
+
+    def _on_dask(self, X, weights):
+        """Return the blocks of X on dask, None where the chunks go through joblib."""
+        if self._client is None and not is_dask_array(X):
+            return None
+        held = self._blocks
+        if held is None or held.X is not X or held.weights is not weights:
+            from .dask_blocks import Blocks
+
+            chunks = None if is_dask_array(X) else chunk_rows(len(X), self.batch_size)
+            self._blocks = Blocks(X, weights, chunks, self._client)
+        return self._blocks
 
     def map(self, function, X, weights=None):
         """Yield ``function(chunk, chunk_weights)`` in the order of the chunks."""
+        if (blocks := self._on_dask(X, weights)) is not None:
+            return blocks.map(function)
         chunks = chunk_rows(len(X), self.batch_size)
-        task = delayed(_on_chunk)
+        task = delayed(_on_rows)
         return self._parallel(task(function, X, weights, rows) for rows in chunks)
 
     def sum(self, function, X, weights=None):
         """Return the sum of ``function(chunk, chunk_weights)``, a dict of arrays."""
-        total = None
-        for part in self.map(function, X, weights):
-            if total is None:
-                total = part
-                continue
-            for name, value in part.items():
-                total[name] += value
-        return total
+        if (blocks := self._on_dask(X, weights)) is not None:
+            return blocks.sum(function, _added)
+        return _tree_sum(self.map(function, X, weights))
 
     def concatenate(self, function, X):
-        """Return ``function(chunk)`` of all chunks, stacked in order."""
+        """Return ``function(chunk)`` of all chunks, stacked in order.
+
+        Of a dask array it is a dask array: nothing is computed yet.
+        """
+        if is_dask_array(X):
+            from .dask_blocks import map_lazily
+
+            return map_lazily(_WithoutWeights(function), X)
         return np.concatenate(list(self.map(_WithoutWeights(function), X)))
+
+
+def _tree_sum(parts):
+    """Return the sum of dicts of arrays, neighbours added in pairs as a binary tree.
+
+    Holds one sum per level of the tree; adds to what ``parts`` gives.
+    """
+    waiting = []  # sums of a falling number of parts
+    for n, part in enumerate(parts, start=1):
+        waiting.append(part)
+        while n % 2 == 0:
+            _add(waiting)
+            n //= 2
+    while len(waiting) > 1:
+        _add(waiting)
+    return waiting[0]
+
+
+def _add(waiting):
+    right = waiting.pop()
+    for name, value in right.items():
+        waiting[-1][name] += value
+
+
+def _added(left, right):
+    """Return the sum of two dicts of arrays; the two may be needed again."""
+    return {name: left[name] + value for name, value in right.items()}
 
 
 class _WithoutWeights:
@@ -107,5 +186,5 @@ class _WithoutWeights:
     def __init__(self, function):
         self.function = function
 
-    def __call__(self, X, weights):
+    def __call__(self, X, weights=None):
         return self.function(X)

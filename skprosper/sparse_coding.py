@@ -12,7 +12,7 @@ from sklearn.base import (
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -25,6 +25,7 @@ from .em import (
     Parameters,
     Problem,
     Run,
+    check_chunk,
     data_moments,
     initial_components,
     mean_square,
@@ -33,7 +34,7 @@ from .em import (
 from .inference.base import Truncation, stacked
 from .kernels.states import count_states
 from .noise import NOISES
-from .parallel import Workers
+from .parallel import Workers, is_dask_array
 from .posterior import Posterior
 from .priors import NAMED_PRIORS
 from .superpositions import SUPERPOSITIONS
@@ -322,17 +323,8 @@ class SparseCoding(
         ValueError
             If X or a parameter is not valid; the message names value and remedy.
         """
-        X = validate_data(
-            self,
-            X,
-            dtype=[np.float64, np.float32],
-            accept_sparse=False,
-            ensure_min_samples=2,
-        )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+        X = self._checked(X, reset=True, ensure_min_samples=2)
+        sample_weight = _checked_weights(sample_weight, X)
         if unknown := [name for name in self.learn if name not in _LEARNABLE]:
             raise ValueError(f"learn holds {unknown[0]!r}; it may hold any of {_LEARNABLE}.")
         random_state = check_random_state(self.random_state)
@@ -420,8 +412,7 @@ class SparseCoding(
     @staticmethod
     def _check_scale(X, moments):
         """Raise where squares of the data would leave the floating-point range."""
-        if not moments["weight"] > 0:
-            raise ValueError("sample_weight is zero everywhere; give some row weight.")
+        _check_weight(moments)
         scale = np.sqrt(mean_square(moments, centred=False))
         low, high = _SCALE_LIMITS[X.dtype.name]
         if not low < scale < high:
@@ -543,15 +534,24 @@ class SparseCoding(
         e_step = self._superposition().e_step(self.prior_)
         return e_step(parameters, truncation, dtype)
 
-    def _validated(self, X):
-        check_is_fitted(self)
-        return validate_data(
-            self, X, dtype=[np.float64, np.float32], accept_sparse=False, reset=False
-        )
+    def _checked(self, X, *, reset=False, ensure_min_samples=1):
+        """Return valid data; whether a dask array is finite shows as it is read."""
+        if not is_dask_array(X):
+            return validate_data(
+                self,
+                X,
+                dtype=[np.float64, np.float32],
+                accept_sparse=False,
+                reset=reset,
+                ensure_min_samples=ensure_min_samples,
+            )
+        X = _checked_array(X, ensure_min_samples)
+        return validate_data(self, X, reset=reset, skip_check_array=True)
 
     def _map(self, X, method, *arguments):
         """Apply a method of the E-step to chunks of X and stack what it returns."""
-        X = self._validated(X)
+        check_is_fitted(self)
+        X = self._checked(X)
         with Workers(self.n_jobs, self.batch_size) as workers:
             return workers.concatenate(_Method(self._e_step(X.dtype), method, arguments), X)
 
@@ -585,14 +585,16 @@ class SparseCoding(
             Superposition of the components, plus the offset.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        codes = _checked_array(X)
         if codes.shape[1] != len(self.components_):
             raise ValueError(
                 f"X has {codes.shape[1]} columns; codes of this model have {len(self.components_)}."
             )
         components = self.components_.astype(codes.dtype, copy=False)
-        superposed = self._superposition().superpose(codes, components)
-        return superposed + self.offset_.astype(codes.dtype)
+        offset = self.offset_.astype(codes.dtype)
+        superposed = _Superposed(self._superposition(), components, offset)
+        with Workers(self.n_jobs, self.batch_size) as workers:
+            return workers.concatenate(superposed, codes)
 
     def reconstruct(self, X):
         """Return the posterior mean of the noiseless data.
@@ -644,12 +646,13 @@ class SparseCoding(
             Nats per data point. It holds every normalising constant, so priors,
             superpositions and sizes compare.
         """
-        scores = self.score_samples(X)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-        return float(np.average(scores, weights=sample_weight))
+        check_is_fitted(self)
+        X = self._checked(X)
+        sample_weight = _checked_weights(sample_weight, X)
+        with Workers(self.n_jobs, self.batch_size) as workers:
+            total = workers.sum(_Evidence(self._e_step(X.dtype)), X, sample_weight)
+        _check_weight(total)
+        return float(total["log_evidence"] / total["weight"])
 
     def sample(self, n_samples=1):
         """Draw data points from the model.
@@ -697,18 +700,19 @@ class SparseCoding(
         """
         if not isinstance(n_states, Integral) or n_states < 1:
             raise ValueError(f"n_states={n_states!r} is not valid; give an integer of at least 1.")
-        X = self._validated(X)
+        check_is_fitted(self)
+        X = self._checked(X)
         e_step = self._e_step(X.dtype)
         with Workers(self.n_jobs, self.batch_size) as workers:
             parts = list(workers.map(_Method(e_step, "top_states", (n_states,)), X))
-            marginals = workers.concatenate(_Method(e_step, "codes", ("probability",)), X)
+            marginals = list(workers.map(_Method(e_step, "codes", ("probability",)), X))
         top = stacked(parts)
         return Posterior(
             support=top.support,
             values=top.values,
             variances=e_step.variances(top.support),
             probabilities=np.exp(top.log_joint - top.log_evidence[:, None]),
-            marginals=marginals,
+            marginals=np.concatenate(marginals),
             entropy=top.entropy,
             log_evidence=top.log_evidence,
         )
@@ -719,11 +723,64 @@ class SparseCoding(
         return tags
 
 
+# What workers do with a chunk; classes, so that processes can unpickle them.
+
+
 class _Method:
-    """A method of an E-step with its arguments, on a chunk; can be pickled."""
+    """A method of an E-step with its arguments."""
 
     def __init__(self, e_step, method, arguments):
         self.e_step, self.method, self.arguments = e_step, method, arguments
 
     def __call__(self, X, weights=None):
+        assert_all_finite(X, input_name="X")
         return getattr(self.e_step, self.method)(X, *self.arguments)
+
+
+class _Evidence:
+    """The sums of the weighted log-evidence and of the weights."""
+
+    def __init__(self, e_step):
+        self.e_step = e_step
+
+    def __call__(self, X, weights):
+        check_chunk(X, weights)
+        weights = np.ones(len(X)) if weights is None else weights
+        return {"weight": weights.sum(), "log_evidence": weights @ self.e_step.log_evidence(X)}
+
+
+class _Superposed:
+    """Codes superposed to data."""
+
+    def __init__(self, superposition, components, offset):
+        self.superposition = superposition
+        self.components, self.offset = components, offset
+
+    def __call__(self, codes, weights=None):
+        assert_all_finite(codes, input_name="X")
+        return self.superposition.superpose(codes, self.components) + self.offset
+
+
+def _checked_array(X, ensure_min_samples=1):
+    """Return valid data without what an estimator knows of them."""
+    if is_dask_array(X):
+        from .dask_blocks import checked_rows
+
+        return checked_rows(X, ensure_min_samples)
+    return check_array(X, dtype=[np.float64, np.float32], input_name="X")
+
+
+def _checked_weights(weights, X):
+    """Return valid sample weights, None where there are none."""
+    if weights is None:
+        return None
+    if is_dask_array(X):
+        from .dask_blocks import checked_weights
+
+        return checked_weights(weights, X)
+    return _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
+
+
+def _check_weight(sums):
+    if not sums["weight"] > 0:
+        raise ValueError("sample_weight is zero everywhere; give some row weight.")

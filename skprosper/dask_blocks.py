@@ -1,0 +1,199 @@
+"""Rows as blocks on dask: scattered chunks of NumPy data, or a dask array where it is.
+
+Imported only where a dask array or joblib's dask backend is met.
+"""
+
+import dask
+import dask.array as da
+import numpy as np
+from dask import delayed
+
+from .parallel import on_chunk
+
+try:
+    from distributed import CancelledError
+except ImportError:  # dask's own threads and processes need no distributed
+
+    class CancelledError(Exception):
+        """Never raised."""
+
+
+# A worker that dies takes its scattered chunks along; they are sent again.
+_MAX_LOSSES = 10
+
+
+def checked_rows(X, ensure_min_samples=1):
+    """Return a dask array as blocks of whole rows, float64 or float32; nothing is read."""
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got a dask array of {X.ndim} dimensions; give it the shape "
+            "(n_samples, n_features)."
+        )
+    if X.shape[0] < ensure_min_samples:
+        raise ValueError(
+            f"Found array with {X.shape[0]} sample(s) (shape={X.shape}) while a minimum of "
+            f"{ensure_min_samples} is required."
+        )
+    if not isinstance(X._meta, np.ndarray):
+        raise TypeError(
+            f"The blocks of X are of type {type(X._meta).__name__}; give a dask array of NumPy "
+            "arrays, X.map_blocks(...)."
+        )
+    if X.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: the dask array X has dtype {X.dtype}.")
+    if X.dtype.kind not in "fiub":
+        raise ValueError(f"X has dtype {X.dtype}; give numbers, X.astype('float64').")
+    if X.dtype not in (np.float64, np.float32):
+        X = X.astype(np.float64)
+    return X if X.numblocks[1] == 1 else X.rechunk({1: -1})
+
+
+def checked_weights(weights, X):
+    """Return sample weights as a dask array in the blocks of X."""
+    n_samples = X.shape[0]
+    if not isinstance(weights, da.Array):
+        weights = np.asarray(weights, dtype=np.float64)
+        if np.isnan(n_samples):
+            raise ValueError(
+                "sample_weight needs to know the rows of each block of X; call "
+                "X.compute_chunk_sizes() first."
+            )
+        if weights.ndim == 0:
+            weights = np.full(n_samples, weights)
+    if weights.shape != (n_samples,) and not np.isnan(n_samples):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}; give {(n_samples,)}, one for each row of X."
+        )
+    if not isinstance(weights, da.Array):
+        # held by the scheduler, not sent again with every pass
+        return da.from_array(weights, chunks=X.chunks[:1]).persist()
+    weights = weights.astype(np.float64)
+    return weights if np.isnan(n_samples) else weights.rechunk(X.chunks[:1])
+
+
+class Blocks:
+    """The rows of X, with weights, as blocks that dask's workers hold or load.
+
+    Parameters
+    ----------
+    X : ndarray or dask array
+        Chunks of an ndarray are scattered once, neighbours to one worker: the sums of
+        neighbours then meet without travelling.
+    weights : ndarray, dask array or None
+    chunks : list of slices
+        Rows of each block of an ndarray.
+    client : distributed.Client or None
+        None: the scheduler that dask has for X.
+    """
+
+    def __init__(self, X, weights, chunks, client):
+        self.X, self.weights = X, weights
+        self._client = _active_client() if client is None else client
+        self._chunks, self._scattered = chunks, None
+        if isinstance(X, da.Array):
+            blocks = X.to_delayed().ravel()
+            w = [None] * len(blocks) if weights is None else weights.to_delayed().ravel()
+            self._blocks = list(zip(blocks, w, strict=True))
+        else:
+            self._scattered = [None] * len(chunks)
+            self._scatter()
+
+    def map(self, function):
+        """Yield ``function(chunk, chunk_weights)`` in the order of the blocks."""
+        if self._client is None:
+            yield from dask.compute(*self._parts(function))
+            return
+        for i, future in enumerate(self._submitted(*self._parts(function))):
+            yield self._result(future, lambda: self._parts(function)[i])  # noqa: B023
+
+    def sum(self, function, add):
+        """Return the sum over the blocks, neighbours added in pairs as a binary tree."""
+
+        def total():
+            parts = self._parts(function)
+            while len(parts) > 1:
+                pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
+                parts = [_task(add)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+            return parts[0]
+
+        if self._client is None:
+            return total().compute()
+        return self._result(*self._submitted(total()), total)
+
+    def _parts(self, function):
+        # the function goes out once, the workers pass it on
+        function = delayed(function, pure=False, traverse=False)
+        return [_task(_on_block)(function, x, w) for x, w in self._blocks]
+
+    def _submitted(self, *parts):
+        # what goes out is as large as the parameters: no reason to warn of it
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+            return self._client.compute(parts)
+
+    def _result(self, future, again):
+        """Return a result, computed again where a worker took chunks along as it died."""
+        for _ in range(_MAX_LOSSES):
+            try:
+                return future.result()
+            except CancelledError:
+                if self._scattered is None:
+                    raise
+                self._scatter()
+                (future,) = self._submitted(again())
+        return future.result()
+
+    def _scatter(self):
+        """Send the chunks that no worker holds."""
+        homes = _contiguous(len(self._chunks), self._client.nthreads())
+        for i, (rows, home) in enumerate(zip(self._chunks, homes, strict=True)):
+            held = self._scattered[i]
+            if held is None or any(future.status != "finished" for future in held):
+                chunk = [np.ascontiguousarray(self.X[rows])]
+                if self.weights is not None:
+                    chunk.append(self.weights[rows])
+                self._scattered[i] = self._sent(chunk, home)
+        self._blocks = [(*held, None)[:2] for held in self._scattered]
+
+    def _sent(self, chunk, home):
+        try:
+            return self._client.scatter(chunk, workers=home, hash=False)
+        except (KeyError, OSError):  # that worker has died since
+            return self._client.scatter(chunk, hash=False)
+
+
+def map_lazily(function, X):
+    """Return ``function(chunk)`` of all blocks as a dask array; nothing is computed."""
+    # one row of zeros tells the shape and the type of what comes
+    like = function(np.zeros((1, X.shape[1]), X.dtype))
+    return X.map_blocks(
+        _rows_of_block,
+        function=delayed(function, pure=False, traverse=False),
+        dtype=like.dtype,
+        chunks=(X.chunks[0], *((size,) for size in like.shape[1:])),
+        drop_axis=1 if like.ndim == 1 else None,
+        meta=like[:0],
+    )
+
+
+def _rows_of_block(X, function):
+    return _on_block(function, X)
+
+
+def _on_block(function, X, weights=None):
+    return on_chunk(function, np.ascontiguousarray(X), weights)
+
+
+def _task(function):
+    return delayed(function, pure=False, traverse=False)
+
+
+def _active_client():
+    """Return the client that dask computes with, None for its local schedulers."""
+    client = getattr(dask.base.get_scheduler(), "__self__", None)
+    return client if hasattr(client, "scatter") else None
+
+
+def _contiguous(n_chunks, threads):
+    """Return the worker of each chunk: neighbours together, in proportion to threads."""
+    workers = [worker for worker, n_threads in threads.items() for _ in range(n_threads)]
+    return [workers[i * len(workers) // n_chunks] if workers else None for i in range(n_chunks)]

@@ -6,6 +6,8 @@ from .models import (
     BinarySparseCoding,
     DiscreteSparseCoding,
     GaussianSparseCoding,
+    MaximalCausesAnalysis,
+    MaximumMagnitudeCausesAnalysis,
     TernarySparseCoding,
 )
 from .sparse_coding import SparseCoding
@@ -16,6 +18,8 @@ __all__ = [
     "BinarySparseCoding",
     "DiscreteSparseCoding",
     "GaussianSparseCoding",
+    "MaximalCausesAnalysis",
+    "MaximumMagnitudeCausesAnalysis",
     "SparseCoding",
     "TernarySparseCoding",
 ]

@@ -59,6 +59,16 @@ def data_moments(X, weights):
     return {"weight": w.sum(), "sum": weighted.sum(axis=0), "second": second}
 
 
+def mean_and_root(moments):
+    """Return the data's mean and the symmetric root of their covariance."""
+    mean = moments["sum"] / moments["weight"]
+    covariance = moments["second"] / moments["weight"] - np.outer(mean, mean)
+    eigenvalues, vectors = linalg.eigh(covariance)
+    # rounding errors of vanishing eigenvalues would be magnified by the root
+    eigenvalues[eigenvalues < 1e-10 * eigenvalues[-1]] = 0.0
+    return mean, (vectors * np.sqrt(eigenvalues)) @ vectors.T
+
+
 def initial_components(moments, prior, n_components, centred, random_state):
     """Draw components so that the model's mean and covariance are the data's.
 
@@ -66,12 +76,7 @@ def initial_components(moments, prior, n_components, centred, random_state):
     C C^T the data's covariance and z_h standard normal. The draw depends on the data
     through its moments alone: not on the order of the rows, nor on their unit.
     """
-    mean = moments["sum"] / moments["weight"]
-    covariance = moments["second"] / moments["weight"] - np.outer(mean, mean)
-    eigenvalues, vectors = linalg.eigh(covariance)
-    # rounding errors of vanishing eigenvalues would be magnified by the root
-    eigenvalues[eigenvalues < 1e-10 * eigenvalues[-1]] = 0.0
-    root = (vectors * np.sqrt(eigenvalues)) @ vectors.T
+    mean, root = mean_and_root(moments)
     first, second = prior.moments(n_components)
     z = random_state.standard_normal((n_components, len(mean)))
     components = z @ root / np.sqrt(second.sum())
@@ -136,13 +141,14 @@ class _Statistics:
         return self.e_step.statistics(X, weights)
 
 
-def _perturbed(parameters, scale, random_state):
+def _perturbed(parameters, scale, superposition, random_state):
     """Return the parameters with Gaussian noise on what active components add to the data."""
     if scale == 0.0:
         return parameters
     W = parameters.components
     noise = scale * random_state.standard_normal(W.shape)
-    return replace(parameters, components=W + noise / parameters.prior.amplitudes(len(W))[:, None])
+    W = W + noise / parameters.prior.amplitudes(len(W))[:, None]
+    return replace(parameters, components=superposition.allowed(W))
 
 
 def run_em(problem, run, *, learn, annealing, max_iter, tol, random_state, on_iteration):
@@ -160,7 +166,9 @@ def run_em(problem, run, *, learn, annealing, max_iter, tol, random_state, on_it
         if annealing is not None:
             step = annealing.at(iteration / max(max_iter - 1, 1))
         if "components" in learn:
-            run.parameters = _perturbed(run.parameters, step.components_noise * unit, random_state)
+            run.parameters = _perturbed(
+                run.parameters, step.components_noise * unit, problem.superposition, random_state
+            )
         e_step = problem.e_step(run.parameters, step.temperature)
         statistics, bound = problem.expectations(e_step)
         run.parameters = m_step(run.parameters, statistics, problem.superposition, learn, floor)

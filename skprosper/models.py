@@ -219,3 +219,68 @@ class GaussianSparseCoding(SparseCoding):
 
     def _prior(self):
         return SpikeSlabPrior(covariance=self.covariance, learn_mean=self.learn_mean)
+
+
+@_named_model()
+class MaximalCausesAnalysis(SparseCoding):
+    """Maximal Causes Analysis (MCA): the strongest active component explains a feature.
+
+    .. math::
+
+        p(s_h = 1) = \\pi, \\qquad
+        y \\mid s \\sim \\mathcal{N}(\\bar y(s), \\sigma^2), \\quad
+        \\bar y_d(s) = \\max_h s_h W_{hd}, \\quad W_{hd} \\ge 0
+
+    Components occlude each other instead of adding up, as objects, or sources in a log
+    spectrogram, do. They are non-negative; data may be negative, by their noise.
+
+    References
+    ----------
+    Luecke, Sahani (2008). Maximal Causes for Non-linear Component Extraction. JMLR 9.
+
+    Examples
+    --------
+    >>> from skprosper import MaximalCausesAnalysis
+    >>> from skprosper.datasets import make_bars
+    >>> X, codes, bars = make_bars(400, size=3, superposition="maximum", random_state=0)
+    >>> model = MaximalCausesAnalysis(6, random_state=0).fit(X)
+    >>> bool(model.components_.min() >= 0)
+    True
+    """
+
+    prior = "binary"
+    superposition = "maximum"
+
+
+@_named_model()
+class MaximumMagnitudeCausesAnalysis(SparseCoding):
+    """Maximum Magnitude Causes Analysis (MMCA): the component of largest magnitude wins.
+
+    .. math::
+
+        p(s_h = 1) = \\pi, \\qquad
+        y \\mid s \\sim \\mathcal{N}(\\bar y(s), \\sigma^2), \\quad
+        \\bar y_d(s) = s_{h^*} W_{h^* d}, \\quad
+        h^*(d) = \\mathrm{argmax}_h |s_h W_{hd}|
+
+    Maximal Causes Analysis for components of any sign.
+
+    References
+    ----------
+    Bornschein, Henniges, Luecke (2013). Are V1 Simple Cells Optimized for Visual
+    Occlusions? A Comparative Study. PLoS Computational Biology 9(6).
+
+    Examples
+    --------
+    >>> from skprosper import MaximumMagnitudeCausesAnalysis
+    >>> from skprosper.datasets import make_bars
+    >>> X, codes, bars = make_bars(
+    ...     400, size=3, superposition="magnitude-maximum", random_state=0
+    ... )
+    >>> model = MaximumMagnitudeCausesAnalysis(6, random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (400, 6)
+    """
+
+    prior = "binary"
+    superposition = "magnitude-maximum"

@@ -27,7 +27,6 @@ from .em import (
     Run,
     check_chunk,
     data_moments,
-    initial_components,
     mean_square,
     run_em,
 )
@@ -75,14 +74,17 @@ class SparseCoding(
     prior : {"binary", "ternary", "discrete", "spike-slab"} or prior object, default="binary"
         Prior of a latent. An object of `skprosper.priors` sets its start values.
 
-    superposition : {"linear"}, default="linear"
-        How active components combine: "linear" adds them.
+    superposition : {"linear", "maximum", "magnitude-maximum"}, default="linear"
+        How active components combine: "linear" adds them; "maximum" takes the largest
+        s_h W_hd at each feature, 0 from inactive ones, and keeps components non-negative;
+        "magnitude-maximum" takes the one of largest magnitude, with its sign. The last
+        two go with discrete priors.
 
     noise : {"isotropic", "diagonal", "full"}, default="isotropic"
-        Structure of the noise covariance Sigma.
+        Structure of the noise covariance Sigma; the last two for the linear superposition.
 
     fit_offset : bool, default=False
-        Whether to learn the offset m; without it m is 0.
+        Whether to learn the offset m; without it m is 0. For the linear superposition.
 
     n_candidates : int or None, default=8
         Latents H' that a data point's states may combine, preselected for each data
@@ -174,8 +176,8 @@ class SparseCoding(
 
     See Also
     --------
-    BinarySparseCoding, TernarySparseCoding, DiscreteSparseCoding, GaussianSparseCoding : \
-        The named models.
+    BinarySparseCoding, TernarySparseCoding, DiscreteSparseCoding, GaussianSparseCoding, \
+    MaximalCausesAnalysis, MaximumMagnitudeCausesAnalysis : The named models.
     sklearn.decomposition.DictionaryLearning : L1 sparse coding, a point estimate.
 
     References
@@ -328,7 +330,8 @@ class SparseCoding(
         if unknown := [name for name in self.learn if name not in _LEARNABLE]:
             raise ValueError(f"learn holds {unknown[0]!r}; it may hold any of {_LEARNABLE}.")
         random_state = check_random_state(self.random_state)
-        prior = self._prior()
+        prior, superposition = self._prior(), self._superposition()
+        superposition.check(prior, self.noise, self.fit_offset)
         n_components = self.n_components or X.shape[1]
         truncation = self._truncation(n_components, prior)
         context = self._init_callback_context(max_subtasks=self.n_init)
@@ -339,7 +342,7 @@ class SparseCoding(
         with Workers(self.n_jobs, self.batch_size) as workers:
             moments = workers.sum(data_moments, X, sample_weight)
             self._check_scale(X, moments)
-            problem = Problem(X, sample_weight, workers, self._superposition(), truncation, moments)
+            problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
             best = None
             for init in range(self.n_init):
                 start = self._start(problem, prior, n_components, random_state)
@@ -429,7 +432,7 @@ class SparseCoding(
         if self.warm_start and hasattr(self, "components_"):
             return self._parameters(n_components)
         if self.components_init is None:
-            components = initial_components(
+            components = problem.superposition.initial_components(
                 problem.moments, prior, n_components, self.fit_offset, random_state
             )
         else:
@@ -444,6 +447,7 @@ class SparseCoding(
                     f"components_init has shape {components.shape}; give "
                     f"(n_components, n_features) = {(n_components, n_features)}."
                 )
+            problem.superposition.check_components(components)
         offset = None
         if self.fit_offset:
             offset = problem.moments["sum"] / problem.moments["weight"]

@@ -3,7 +3,14 @@
 import numpy as np
 from scipy import linalg
 
+from .em import initial_components, mean_and_root
 from .inference.linear import LinearEStep
+from .inference.maximum import (
+    MagnitudeMaximumEStep,
+    MaximumEStep,
+    check_components,
+    superpose,
+)
 from .inference.spike_slab import SpikeSlabEStep
 from .priors import SpikeSlabPrior
 
@@ -12,10 +19,31 @@ _RANK = 1e-12
 _PROXIMAL = 1e-10
 # A latent used by less than this share of the most used one keeps its component.
 _UNUSED = 1e-10
+# An entry of a component that wins less than this share of what the best one wins.
+_UNATTAINED = 1e-12
 
 
-class LinearSuperposition:
+class _Superposition:
+    """A superposition that allows every component, prior, noise and offset."""
+
+    @staticmethod
+    def check(prior, noise, fit_offset):
+        """Raise where prior, noise and offset do not go with the superposition."""
+
+    @staticmethod
+    def check_components(components):
+        """Raise where the components are not allowed."""
+
+    @staticmethod
+    def allowed(components):
+        """Return the allowed components next to those given."""
+        return components
+
+
+class LinearSuperposition(_Superposition):
     """ybar(s) = sum_h s_h W_h."""
+
+    initial_components = staticmethod(initial_components)
 
     @staticmethod
     def e_step(prior):
@@ -86,4 +114,97 @@ def solve_semidefinite(second, cross, previous, amplitudes):
     return W
 
 
-SUPERPOSITIONS = {"linear": LinearSuperposition()}
+class MagnitudeMaximumSuperposition(_Superposition):
+    """ybar_d(s) is the s_h W_hd of largest magnitude, with its sign."""
+
+    name = "magnitude-maximum"
+    magnitude = True
+
+    @classmethod
+    def check(cls, prior, noise, fit_offset):
+        """Raise where prior, noise and offset do not go with the superposition."""
+        if isinstance(prior, SpikeSlabPrior):
+            raise ValueError(
+                f"superposition={cls.name!r} has no posterior in closed form under a "
+                "spike-and-slab prior; take a binary, ternary or discrete prior, or "
+                "superposition='linear'."
+            )
+        if noise != "isotropic":
+            raise ValueError(
+                f"noise={noise!r} needs superposition='linear'; superposition={cls.name!r} "
+                "has isotropic noise alone."
+            )
+        if fit_offset:
+            raise ValueError(
+                "fit_offset=True needs superposition='linear'; subtract the offset from X, "
+                f"or set fit_offset=False for superposition={cls.name!r}."
+            )
+
+    @classmethod
+    def initial_components(cls, moments, prior, n_components, centred, random_state):
+        """Draw components around what the data are where a latent is active.
+
+        Their mean is the data's over P(any latent is active), their covariance the
+        data's, both in the unit of an active value; like the data's moments they do not
+        depend on the order of the rows.
+        """
+        mean, root = mean_and_root(moments)
+        first, second = prior.moments(n_components)
+        any_active = -np.expm1(prior.log_zero(n_components))
+        z = random_state.standard_normal((n_components, len(mean)))
+        amplitude = prior.amplitudes(n_components)[:, None]
+        shift = (first.sum() / second.sum()) * mean / any_active
+        return cls.allowed(shift + z @ root / amplitude)
+
+    @staticmethod
+    def e_step(prior):
+        """Return the class of the E-step for a prior."""
+        return MagnitudeMaximumEStep
+
+    @classmethod
+    def superpose(cls, codes, components):
+        """Return ybar of each code, shape (n_samples, n_features)."""
+        return superpose(codes, components, cls.magnitude)
+
+    @classmethod
+    def updated(cls, parameters, statistics, learn):
+        """Return new components, no offset and the mean squared error.
+
+        An entry of a component becomes the mean of the data that it explains alone,
+        W_hd = sum <A_hd s_h y_d> / sum <A_hd s_h^2>, or the nearest value allowed; one
+        that no state attains keeps its value.
+        """
+        W = parameters.components
+        residual = statistics["squared_error"] / (statistics["weight"] * W.shape[1])
+        if "components" in learn:
+            attained = statistics["denominator"]
+            used = attained > _UNATTAINED * attained.max(initial=0.0)
+            W = W.copy()
+            np.divide(statistics["numerator"], attained, out=W, where=used)
+            W = cls.allowed(W)
+        return W, None, residual
+
+
+class MaximumSuperposition(MagnitudeMaximumSuperposition):
+    """ybar_d(s) = max_h s_h W_hd with W >= 0; inactive latents take part with 0."""
+
+    name = "maximum"
+    magnitude = False
+    check_components = staticmethod(check_components)
+
+    @staticmethod
+    def allowed(components):
+        """Return the allowed components next to those given."""
+        return np.maximum(components, 0.0)
+
+    @staticmethod
+    def e_step(prior):
+        """Return the class of the E-step for a prior."""
+        return MaximumEStep
+
+
+SUPERPOSITIONS = {
+    "linear": LinearSuperposition(),
+    "maximum": MaximumSuperposition(),
+    "magnitude-maximum": MagnitudeMaximumSuperposition(),
+}

@@ -51,19 +51,25 @@ def superpose(states, components, superposition="linear"):
 def attained(states, components, superposition):
     """Return A_hd(s), (n_states, n_latents, n_features): h attains the maximum at d.
 
-    Latents that tie attain it together. Inactive latents are left out: they enter no
-    sum. Of the maximum, components being non-negative, a negative value attains it only
-    in a state of negative values alone.
+    Latents of a negative value attain the maximum, components being non-negative, only
+    in states of negative values alone. Where latents tie, the one of lowest index attains
+    it; but at 0 all active ones do, of positive values in the case of the maximum:
+    whichever of them rises lifts ybar.
     """
     terms = states[:, :, None] * components
-    active = (states != 0.0)[:, :, None]
     if superposition == "magnitude-maximum":
-        terms = np.abs(terms)
-    ties = terms == terms.max(axis=1, keepdims=True)
+        strength, rivals = np.abs(terms), states != 0.0
+    else:
+        strength, rivals = terms, states > 0.0
+    strength = np.where(rivals[:, :, None], strength, -1.0)
+    top = strength.max(axis=1, keepdims=True)
+    latents = np.arange(states.shape[1])[:, None]
+    first = latents == strength.argmax(axis=1)[:, None]
+    wins = np.where(top > 0.0, first, (top == 0.0) & (strength == 0.0))
     if superposition == "maximum":
-        lifts = (states > 0.0) | (states < 0.0).all(axis=1, keepdims=True)
-        ties &= lifts[:, :, None]
-    return ties & active
+        bottom = (states < 0.0).all(axis=1)
+        wins[bottom] = latents == terms[bottom].argmax(axis=1)[:, None]
+    return wins
 
 
 def log_prior(states, values, probabilities):
@@ -113,15 +119,12 @@ class Model:
         return likelihood / self.temperature[0] + prior / self.temperature[1]
 
     def select(self, x, n_candidates, pursuit):
-        """Return the candidates I_n of a data point, best first.
-
-        Marginal selection serves all superpositions, pursuit the linear one.
-        """
+        """Return the candidates I_n of a data point, best first."""
         if not pursuit:
             gains = self._single_gains(x)
             return np.argsort(-gains, kind="stable")[:n_candidates]
         if self.superposition != "linear":
-            raise ValueError("the reference pursuit is for the linear superposition")
+            return self._occlusion_pursuit(x, n_candidates)
         residual, candidates = np.array(x, dtype=float), []
         for _ in range(n_candidates):
             gains = self._single_gains(residual)
@@ -135,6 +138,34 @@ class Model:
             residual -= (q @ states)[h] * self.components[h]
         return np.array(candidates)
 
+    def _occlusion_pursuit(self, x, n_candidates):
+        """Candidates of a maximum superposition, best first.
+
+        What picked latents i explain is taken from the gain of latent h at value v: over
+        the pixels v W_h . m_i W_i - |v| |m|_i min(|W_h|, |W_i|)^2 / 2, m and |m| the means
+        of s_i and |s_i| as far as they win, given the latents picked before.
+        """
+        W, values = self.components, self.values
+        seen = values if self.superposition == "magnitude-maximum" else np.maximum(values, 0)
+        ybars = seen[:, None, None] * W
+        noise = self.noise * self.temperature[0]
+        log_p = [log_prior(v * np.eye(len(W)), values, self.probabilities) for v in values]
+        log_p -= log_prior(np.zeros((1, len(W))), values, self.probabilities)
+        gains = ((x - ybars / 2) * ybars).sum(axis=2) / noise + log_p / self.temperature[1]
+        candidates = []
+        for _ in range(n_candidates):
+            # latents tie where a value that never wins is best: the first of them it is
+            best = gains.max(axis=0).round(9)
+            best[candidates] = -np.inf
+            h = int(np.argmax(best))
+            candidates.append(h)
+            q = _normalise(np.append(0.0, gains[:, h]))[1][1:]
+            product = W @ W[h] * (q @ seen)
+            shared = (np.minimum(np.abs(W), np.abs(W[h])) ** 2).sum(axis=1) * (q @ np.abs(seen))
+            explained = np.outer(seen, product) - 0.5 * np.outer(np.abs(seen), shared)
+            gains = gains - explained / noise
+        return np.array(candidates)
+
     def _single_gains(self, x):
         """Log-joint of each latent's best single-latent state, less the state 0's."""
         n_latents = len(self.components)
@@ -143,7 +174,7 @@ class Model:
         for v in self.values:
             gain = self.log_joint(v * np.eye(n_latents), x) - zero
             gains = np.maximum(gains, gain)
-        return gains
+        return gains.round(9)  # the first of latents that tie it is
 
     def posterior(self, x, max_active=None, support=None):
         """Return the `Posterior` of one data point over K_n, by default over all."""

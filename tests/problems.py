@@ -27,10 +27,22 @@ def noise_of(kind, n_features, rng):
     return 0.5 * np.eye(n_features) + root @ root.T / n_features
 
 
-def random_problem(prior, noise, *, offset=True, seed=0, n_components=5, n_features=6, **params):
+def random_problem(
+    prior,
+    noise="isotropic",
+    superposition="linear",
+    *,
+    offset=True,
+    seed=0,
+    n_components=5,
+    n_features=6,
+    **params,
+):
     """Return an estimator holding random parameters, the reference, and data."""
     rng = np.random.default_rng(seed)
     components = rng.standard_normal((n_components, n_features))
+    if superposition == "maximum":
+        components = np.abs(components)
     variance = noise_of(noise, n_features, rng)
     start, values, probabilities = PRIORS[prior]
     X = 1.5 * rng.standard_normal((30, n_features))
@@ -38,6 +50,7 @@ def random_problem(prior, noise, *, offset=True, seed=0, n_components=5, n_featu
         n_components,
         prior=start,
         noise=noise,
+        superposition=superposition,
         components_init=components,
         noise_init=variance,
         fit_offset=offset,
@@ -45,5 +58,7 @@ def random_problem(prior, noise, *, offset=True, seed=0, n_components=5, n_featu
         **params,
     ).fit(X)
     m = X.mean(axis=0) if offset else np.zeros(n_features)
-    model = Model(components, np.array(values), np.array(probabilities), variance, offset=m)
+    model = Model(
+        components, np.array(values), np.array(probabilities), variance, superposition, offset=m
+    )
     return estimator, model, X

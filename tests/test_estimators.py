@@ -18,6 +18,8 @@ from skprosper import (
     BinarySparseCoding,
     DiscreteSparseCoding,
     GaussianSparseCoding,
+    MaximalCausesAnalysis,
+    MaximumMagnitudeCausesAnalysis,
     SparseCoding,
     TernarySparseCoding,
 )
@@ -33,6 +35,8 @@ NAMED = {
     TernarySparseCoding: set(),
     DiscreteSparseCoding: {"values"},
     GaussianSparseCoding: {"covariance", "learn_mean"},
+    MaximalCausesAnalysis: set(),
+    MaximumMagnitudeCausesAnalysis: set(),
 }
 
 
@@ -61,16 +65,27 @@ def test_named_models_have_the_parameters_they_do_not_fix(named):
 def test_named_models_equal_their_composition():
     X, _, _ = make_bars(200, size=3, random_state=0)
     pairs = [
-        (BinarySparseCoding, "binary"),
-        (TernarySparseCoding, "ternary"),
-        (DiscreteSparseCoding, DiscretePrior((0, 1, 2))),
-        (GaussianSparseCoding, "spike-slab"),
-        (partial(GaussianSparseCoding, learn_mean=False), SpikeSlabPrior(learn_mean=False)),
-        (partial(GaussianSparseCoding, covariance="full"), SpikeSlabPrior(covariance="full")),
+        (BinarySparseCoding, "binary", "linear"),
+        (TernarySparseCoding, "ternary", "linear"),
+        (DiscreteSparseCoding, DiscretePrior((0, 1, 2)), "linear"),
+        (GaussianSparseCoding, "spike-slab", "linear"),
+        (
+            partial(GaussianSparseCoding, learn_mean=False),
+            SpikeSlabPrior(learn_mean=False),
+            "linear",
+        ),
+        (
+            partial(GaussianSparseCoding, covariance="full"),
+            SpikeSlabPrior(covariance="full"),
+            "linear",
+        ),
+        (MaximalCausesAnalysis, "binary", "maximum"),
+        (MaximumMagnitudeCausesAnalysis, "binary", "magnitude-maximum"),
     ]
-    for named, prior in pairs:
-        params = dict(n_components=6, max_iter=3, tol=1e9, annealing=None, random_state=0)
-        one, other = named(**params).fit(X), SparseCoding(prior=prior, **params).fit(X)
+    params = dict(n_components=6, max_iter=3, tol=1e9, annealing=None, random_state=0)
+    for named, prior, superposition in pairs:
+        one = named(**params).fit(X)
+        other = SparseCoding(prior=prior, superposition=superposition, **params).fit(X)
         assert_array_equal(one.components_, other.components_)
 
 
@@ -91,11 +106,32 @@ def test_grid_search_reaches_the_parameters_of_a_prior():
     assert np.all(np.isfinite(search.cv_results_["mean_test_score"]))
 
 
-@pytest.mark.parametrize("named", [TernarySparseCoding, GaussianSparseCoding])
+@pytest.mark.parametrize("true", ["linear", "maximum", "magnitude-maximum"])
+def test_grid_search_picks_the_true_superposition(true):
+    signed = true == "magnitude-maximum"  # of positive bars both maxima are the same
+    X, _, _ = make_bars(900, size=3, superposition=true, signed=signed, random_state=0)
+    grid = {"superposition": ["linear", "maximum", "magnitude-maximum"]}
+    search = GridSearchCV(SparseCoding(6, random_state=0), grid, cv=3).fit(X)
+    scores = dict(zip(grid["superposition"], search.cv_results_["mean_test_score"], strict=True))
+    assert scores[true] >= max(scores.values()) - 0.01 * (true == "maximum")
+    others = {"linear": "maximum", "maximum": "linear", "magnitude-maximum": "linear"}
+    assert scores[true] > scores[others[true]] + 0.1
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        TernarySparseCoding,
+        GaussianSparseCoding,
+        MaximalCausesAnalysis,
+        MaximumMagnitudeCausesAnalysis,
+    ],
+)
 def test_pipeline_classifies_digits_from_codes(named):
     X, y = load_digits(return_X_y=True)
+    # the maximum of non-negative components is for data with a meaningful zero
     pipeline = make_pipeline(
-        StandardScaler(),
+        StandardScaler(with_mean=named is not MaximalCausesAnalysis),
         named(64, random_state=0, max_iter=40),
         LogisticRegression(max_iter=2000),
     )
@@ -111,14 +147,22 @@ def test_feature_names_and_pandas_output():
     assert model.feature_names_in_[0] == "pixel0"
 
 
-@pytest.mark.parametrize("prior", ["binary", SpikeSlabPrior(covariance="full")])
+@pytest.mark.parametrize(
+    "model",
+    [
+        dict(noise="full"),
+        dict(noise="full", prior=SpikeSlabPrior(covariance="full")),
+        dict(superposition="maximum"),
+        dict(superposition="magnitude-maximum", prior="discrete"),
+    ],
+)
 @pytest.mark.parametrize("backend", ["threading", "loky"])
-def test_any_workers_give_the_same_bits(backend, prior):
+def test_any_workers_give_the_same_bits(backend, model):
     X, _, _ = make_bars(700, size=3, random_state=0)
-    params = dict(n_components=6, prior=prior, batch_size=100, max_iter=5, tol=1e9, random_state=0)
-    alone = SparseCoding(n_jobs=1, noise="full", **params).fit(X)
+    params = dict(n_components=6, batch_size=100, max_iter=5, tol=1e9, random_state=0, **model)
+    alone = SparseCoding(n_jobs=1, **params).fit(X)
     with parallel_config(backend=backend):
-        together = SparseCoding(n_jobs=2, noise="full", **params).fit(X)
+        together = SparseCoding(n_jobs=2, **params).fit(X)
         codes = together.transform(X)
     assert_array_equal(together.components_, alone.components_)
     assert_array_equal(together.lower_bounds_, alone.lower_bounds_)

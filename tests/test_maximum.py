@@ -1,0 +1,210 @@
+"""The maximum superpositions with discrete values against brute-force enumeration."""
+
+import numpy as np
+import pytest
+from enumeration import Model, superpose
+from numpy.testing import assert_allclose, assert_array_equal
+from problems import PRIORS, random_problem
+
+from skprosper import MaximalCausesAnalysis, SparseCoding
+from skprosper.em import Parameters
+from skprosper.inference.base import Truncation
+from skprosper.kernels.maximum import all_items, state_tree
+from skprosper.kernels.states import count_states
+from skprosper.noise import IsotropicNoise
+from skprosper.priors import DiscretePrior
+from skprosper.superpositions import SUPERPOSITIONS
+
+EXACT = dict(rtol=1e-10, atol=1e-10)
+TRUNCATIONS = {
+    "exact": dict(n_candidates=None, max_active=None),
+    "few active": dict(n_candidates=None, max_active=2),
+    "pursuit": dict(n_candidates=3, max_active=2, selection="pursuit"),
+    "marginal": dict(n_candidates=4, max_active=2, selection="marginal"),
+    "one candidate": dict(n_candidates=1, max_active=1),
+}
+MAXIMA = ["maximum", "magnitude-maximum"]
+
+
+def problem(prior, superposition, **params):
+    return random_problem(prior, superposition=superposition, offset=False, **params)
+
+
+def reference(model, X, truncation):
+    selection = TRUNCATIONS[truncation].get("selection", "pursuit")
+    n_candidates = TRUNCATIONS[truncation]["n_candidates"]
+    max_active = TRUNCATIONS[truncation]["max_active"]
+    return model.posteriors(X, n_candidates, max_active, selection == "pursuit")
+
+
+@pytest.mark.parametrize("n_components", [1, 5])
+@pytest.mark.parametrize("truncation", TRUNCATIONS)
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("superposition", MAXIMA)
+def test_public_methods_equal_enumeration(superposition, prior, truncation, n_components):
+    if n_components == 1 and truncation in ("pursuit", "marginal"):
+        pytest.skip("one latent is all candidates")
+    params = TRUNCATIONS[truncation]
+    estimator, model, X = problem(prior, superposition, n_components=n_components, **params)
+    expected = reference(model, X, truncation)
+    assert_allclose(estimator.score_samples(X), [p.log_evidence for p in expected], **EXACT)
+    assert_allclose(estimator.transform(X), [p.mean for p in expected], **EXACT)
+    assert_allclose(estimator.reconstruct(X), [p.reconstruction for p in expected], **EXACT)
+    probability = estimator.set_params(code="probability").transform(X)
+    assert_allclose(probability, [p.active for p in expected], **EXACT)
+    best = estimator.set_params(code="map").transform(X)
+    for code, p in zip(best, expected, strict=True):
+        # states whose negative values never win are equally probable under even odds
+        q = p.q[(p.states == code).all(axis=1)]
+        assert_allclose(q, p.q.max(), **EXACT)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("superposition", MAXIMA)
+def test_posterior_lists_the_best_states_with_their_probabilities(superposition, prior):
+    estimator, model, X = problem(prior, superposition, **TRUNCATIONS["pursuit"])
+    found = estimator.posterior(X, n_states=4)
+    for n, p in enumerate(reference(model, X, "pursuit")):
+        assert_allclose(found.probabilities[n], np.sort(p.q)[::-1][:4], **EXACT)
+        states = [found.codes(rank)[n] for rank in range(4)]
+        assert len(np.unique(states, axis=0)) == 4
+        q = [p.q[(p.states == state).all(axis=1)][0] for state in states]
+        assert_allclose(found.probabilities[n], q, **EXACT)
+        q = p.q[p.q > 0]
+        assert_allclose(found.entropy[n], -(q * np.log(q)).sum(), **EXACT)
+        assert_allclose(found.marginals[n], p.active, **EXACT)
+        assert_allclose(found.log_evidence[n], p.log_evidence, **EXACT)
+    assert_array_equal(found.variances, 0.0)
+
+
+@pytest.mark.parametrize("temperature", [(1.0, 1.0), (2.5, 1.0), (3.0, 3.0)])
+@pytest.mark.parametrize("truncation", [(4, 4, True), (3, 2, True), (3, 2, False)])
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("superposition", MAXIMA)
+def test_statistics_and_bound_equal_enumeration(superposition, prior, truncation, temperature):
+    rng = np.random.default_rng(3)
+    start, values, probabilities = PRIORS[prior]
+    W, X = rng.standard_normal((4, 5)), rng.standard_normal((20, 5))
+    if superposition == "maximum":
+        W = np.abs(W)
+    W[:3, 2] = W[1, 3] = 0.0  # entries at 0 tie
+    w = rng.uniform(0, 2, len(X))
+    w[4] = 0.0
+    parameters = Parameters(W, start.start(4), IsotropicNoise(0.5), None)
+    e_step = SUPERPOSITIONS[superposition].e_step(parameters.prior)
+    e_step = e_step(parameters, Truncation(*truncation), np.float64, temperature)
+    sums = e_step.complete(e_step.statistics(X, w))
+    cold = Model(W, np.array(values), np.array(probabilities), 0.5, superposition)
+    hot = Model(
+        W, np.array(values), np.array(probabilities), 0.5, superposition, temperature=temperature
+    )
+    posteriors = hot.posteriors(X, *truncation)
+    bound = 0.0
+    for a, p, x in zip(w, posteriors, X, strict=True):
+        bound += a * p.q @ (cold.log_joint(p.states, x) - np.log(p.q))
+    assert_allclose(e_step.bound(sums), bound, rtol=1e-10)
+    expected = {
+        "counts": sum(a * p.counts for a, p in zip(w, posteriors, strict=True)),
+        "squared_error": sum(a * p.squared_error for a, p in zip(w, posteriors, strict=True)),
+        "denominator": sum(a * p.denominator for a, p in zip(w, posteriors, strict=True)),
+        "numerator": sum(a * p.numerator for a, p in zip(w, posteriors, strict=True)),
+    }
+    for name, value in expected.items():
+        assert_allclose(sums[name], value, **EXACT, err_msg=name)
+
+
+@pytest.mark.parametrize("prior", ["binary", "ternary", "discrete"])
+@pytest.mark.parametrize("superposition", MAXIMA)
+def test_gradient_of_the_bound_vanishes_at_convergence(superposition, prior):
+    start, values, _ = PRIORS[prior]
+    if prior == "discrete":  # a value that never wins is not identified
+        start, values = DiscretePrior((0, 1, 2), (0.6, 0.25, 0.15)), [1.0, 2.0]
+    rng = np.random.default_rng(0)
+    components = np.array([[3.0, 1.0, 2.0, 0.5], [0.5, 3.0, 1.0, 2.0], [2.0, 0.5, 4.0, 1.0]])
+    if superposition == "magnitude-maximum":
+        components *= rng.choice([-1.0, 1.0], components.shape)
+    codes = start.start(3).sample(400, 3, np.random.RandomState(0))
+    X = superpose(codes, components, superposition) + 0.4 * rng.standard_normal((400, 4))
+    model = SparseCoding(
+        3,
+        prior=start,
+        superposition=superposition,
+        components_init=components,
+        n_candidates=None,
+        max_active=None,
+        annealing=None,
+        max_iter=1000,
+        tol=1e-14,
+    ).fit(X)
+    assert model.converged_
+    assert np.abs(model.components_).min() > 0.1  # at 0 the maximum's gradient has one side
+
+    def bound(at):
+        """The reference's bound at components, noise and prior in one vector."""
+        reference = Model(at[:12].reshape(3, 4), np.array(values), at[13:], at[12], superposition)
+        return np.mean([p.log_evidence for p in reference.posteriors(X)])
+
+    if prior == "discrete":
+        probability = model.prior_.probabilities[1:]
+    else:
+        probability = np.full(len(values), model.prior_.probability / len(values))
+    at = np.r_[model.components_.ravel(), model.noise_variance_, probability]
+    moves = np.eye(len(at))
+    if prior == "ternary":  # both signs share their probability
+        moves = np.vstack([moves[:13], moves[13] + moves[14]])
+    for move in moves:
+        step = 1e-5 * move
+        assert abs(bound(at + step) - bound(at - step)) / 2e-5 < 1e-5
+        # a tenth away from the solution the bound has fallen
+        assert bound(at + 0.1 * at * move) < bound(at) - 1e-5
+
+
+@pytest.mark.parametrize("superposition", MAXIMA)
+def test_float32_stays_and_agrees_with_float64(superposition):
+    estimator, _, X = problem("discrete", superposition)
+    codes = estimator.transform(X.astype(np.float32))
+    assert codes.dtype == np.float32
+    assert_allclose(codes, estimator.transform(X), atol=1e-4)
+    scores = estimator.score_samples(X.astype(np.float32))
+    assert_allclose(scores, estimator.score_samples(X), rtol=1e-5)
+    means = estimator.reconstruct(X.astype(np.float32))
+    assert means.dtype == np.float32
+    assert_allclose(means, estimator.reconstruct(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("superposition", MAXIMA)
+def test_log_joints_in_the_thousands_do_not_underflow(superposition):
+    estimator, model, X = problem("binary", superposition)
+    X = 60.0 * X
+    expected = [model.posterior(x).log_evidence for x in X]
+    assert min(expected) < -5000
+    assert_allclose(estimator.score_samples(X), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("superposition", MAXIMA)
+def test_inverse_transform_superposes_by_the_rule_of_the_model(superposition, prior):
+    estimator, model, _ = problem(prior, superposition)
+    codes = np.vstack([model.posterior(np.ones(6)).states, np.full((1, 5), -0.5)])
+    assert_allclose(estimator.inverse_transform(codes), model.means(codes), **EXACT)
+
+
+@pytest.mark.parametrize("n_candidates, max_active, values", [(1, 1, 1), (5, 3, 2), (7, 7, 1)])
+def test_the_tree_holds_every_truncated_state_once(n_candidates, max_active, values):
+    tree = state_tree(n_candidates, max_active, tuple(range(1, values + 1)), True, 9)
+    seen = set()
+    for depth in range(1, max_active + 1):
+        at = np.flatnonzero(tree.depths == depth)
+        # cut off deeper states: the rows have the length of the deepest
+        for row in all_items(tree, at)[:, :depth]:
+            assert len(set(row // values)) == depth
+            seen.add(tuple(row))
+    assert len(seen) + 1 == count_states(n_candidates, max_active, values)
+    assert tree.bottom.size == 0
+
+
+def test_components_of_the_maximum_stay_non_negative():
+    X = np.random.default_rng(0).standard_normal((60, 4)) - 0.5
+    model = MaximalCausesAnalysis(3, random_state=0, max_iter=30).fit(X)
+    assert model.components_.min() >= 0.0
+    assert np.isfinite(model.lower_bound_)

@@ -7,6 +7,7 @@ from scipy import linalg
 from sklearn.utils import assert_all_finite
 
 from .annealing import AnnealingStep
+from .kernels.linear import add_squares
 
 # The noise variance stays above this share of the data's mean square.
 # Log-joints grow with its inverse, and with them their rounding errors.
@@ -48,15 +49,26 @@ def check_chunk(X, weights):
             )
 
 
-def data_moments(X, weights):
-    """Return the sums of a chunk from which EM starts, having checked it."""
+def data_squares(X, weights):
+    """Return the sums of a chunk from which its scale follows, having checked it."""
     check_chunk(X, weights)
     w = np.ones(len(X)) if weights is None else weights
+    with np.errstate(over="ignore"):  # the fit checks the scale
+        return {
+            "weight": w.sum(),
+            "sum": w @ X.astype(np.float64, copy=False),
+            "square": add_squares(X, w),
+        }
+
+
+def data_moments(X, weights):
+    """Return the sums of a chunk from which EM starts, having checked it."""
     x = X.astype(np.float64, copy=False)
-    weighted = x * w[:, None]
+    # a copy where there are no weights: whether numpy takes x.T @ x for a symmetric
+    # product depends on where x comes from, and with it the last bit
+    weighted = x * (1.0 if weights is None else weights[:, None])
     with np.errstate(over="ignore", invalid="ignore"):  # the fit checks the scale
-        second = weighted.T @ x
-    return {"weight": w.sum(), "sum": weighted.sum(axis=0), "second": second}
+        return {**data_squares(X, weights), "second": weighted.T @ x}
 
 
 def mean_and_root(moments):
@@ -87,13 +99,13 @@ def initial_components(moments, prior, n_components, centred, random_state):
 
 def mean_square(moments, centred):
     """Return the mean square of the data, about their mean where it is modelled."""
-    square = np.trace(moments["second"]) / moments["weight"]
+    square = np.sum(moments["square"]) / moments["weight"]
     if centred:
         square -= np.sum((moments["sum"] / moments["weight"]) ** 2)
     return square / len(moments["sum"])
 
 
-def m_step(parameters, statistics, superposition, learn, floor):
+def maximised(parameters, statistics, superposition, learn, floor):
     """Return the parameters that maximise the expected log-joint of the statistics."""
     components, offset, residual = superposition.updated(parameters, statistics, learn)
     prior, noise = parameters.prior, parameters.noise
@@ -101,9 +113,20 @@ def m_step(parameters, statistics, superposition, learn, floor):
         prior = prior.updated(statistics)
     if "noise" in learn:
         noise = noise.updated(residual, floor)
-    if "components" in learn and "prior" in learn:
-        components, prior = prior.canonical(components)
     return Parameters(components, prior, noise, offset)
+
+
+def canonical(parameters, learn):
+    """Return the parameters in canonical units, where what is learned allows others."""
+    if not {"components", "prior"} <= set(learn):
+        return parameters
+    components, prior = parameters.prior.canonical(parameters.components)
+    return replace(parameters, components=components, prior=prior)
+
+
+def m_step(parameters, statistics, superposition, learn, floor):
+    """Return the canonical parameters of the M-step."""
+    return canonical(maximised(parameters, statistics, superposition, learn, floor), learn)
 
 
 class Problem:

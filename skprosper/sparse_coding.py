@@ -25,8 +25,10 @@ from .em import (
     Parameters,
     Problem,
     Run,
+    canonical,
     check_chunk,
     data_moments,
+    data_squares,
     mean_square,
     run_em,
 )
@@ -36,6 +38,7 @@ from .noise import NOISES
 from .parallel import Workers, is_dask_array
 from .posterior import Posterior
 from .priors import NAMED_PRIORS
+from .stepwise import Stream, averaged, step
 from .superpositions import SUPERPOSITIONS
 
 _LEARNABLE = ("components", "prior", "noise")
@@ -327,13 +330,9 @@ class SparseCoding(
         """
         X = self._checked(X, reset=True, ensure_min_samples=2)
         sample_weight = _checked_weights(sample_weight, X)
-        if unknown := [name for name in self.learn if name not in _LEARNABLE]:
-            raise ValueError(f"learn holds {unknown[0]!r}; it may hold any of {_LEARNABLE}.")
+        self._stream = None
         random_state = check_random_state(self.random_state)
-        prior, superposition = self._prior(), self._superposition()
-        superposition.check(prior, self.noise, self.fit_offset)
-        n_components = self.n_components or X.shape[1]
-        truncation = self._truncation(n_components, prior)
+        prior, superposition, n_components, truncation = self._model(X)
         context = self._init_callback_context(max_subtasks=self.n_init)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         # Scoring callbacks want a target; the data are their own.
@@ -411,6 +410,71 @@ class SparseCoding(
             random_state=random_state,
             on_iteration=on_iteration,
         )
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Learn from a mini-batch of a stream: one step of stepwise EM.
+
+        The k-th call takes the statistics of its batch into an average over the batches
+        at the rate k^-0.6, and the M-step takes the average. Rows may come once or many
+        times; the data are never held. Take batches of a few thousand rows, more than
+        components and features, in random order.
+
+        It begins from ``components_init`` or the moments of the first batch, and after
+        `fit` from what that has learned; the first batch then counts in full. There is
+        no annealing. ``lower_bounds_`` holds the lower bound of each batch before its
+        step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The batch, float64 or float32 (kept).
+
+        y : None
+            Ignored; present for the convention of scikit-learn.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weight of each data point in the batch.
+
+        Returns
+        -------
+        self : object
+            The estimator after the step.
+
+        References
+        ----------
+        Cappe, Moulines (2009). On-line expectation-maximization algorithm for latent
+        data models. Journal of the Royal Statistical Society B 71.
+        """
+        fitted = hasattr(self, "components_")
+        X = self._checked(X, reset=not fitted)
+        sample_weight = _checked_weights(sample_weight, X)
+        prior, superposition, n_components, truncation = self._model(X)
+        start = self._parameters(n_components) if fitted else None
+        stream = getattr(self, "_stream", None) or Stream(start)
+        with Workers(self.n_jobs, self.batch_size) as workers:
+            sums = workers.sum(data_squares if fitted else data_moments, X, sample_weight)
+            _check_weight(sums)
+            moments = averaged(stream.moments, sums, stream.rate)
+            self._check_scale(X, moments)
+            problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
+            if not fitted:
+                random_state = check_random_state(self.random_state)
+                stream = Stream(self._start(problem, prior, n_components, random_state))
+            stream = step(stream, problem, self.learn)
+        run = Run(canonical(stream.parameters, self.learn), list(stream.lower_bounds))
+        self._set_fitted(run, X.dtype)
+        self._stream = stream
+        return self
+
+    def _model(self, X):
+        """Return prior, superposition, number of components and truncation, checked."""
+        if unknown := [name for name in self.learn if name not in _LEARNABLE]:
+            raise ValueError(f"learn holds {unknown[0]!r}; it may hold any of {_LEARNABLE}.")
+        prior, superposition = self._prior(), self._superposition()
+        superposition.check(prior, self.noise, self.fit_offset)
+        n_components = self.n_components or X.shape[1]
+        return prior, superposition, n_components, self._truncation(n_components, prior)
 
     @staticmethod
     def _check_scale(X, moments):
@@ -522,8 +586,8 @@ class SparseCoding(
         shape = (n_components or len(self.components_), self.n_features_in_)
         if self.components_.shape != shape:
             raise ValueError(
-                f"warm_start needs components_ of shape {shape}; the last fit left "
-                f"{self.components_.shape}. Set warm_start=False to begin anew."
+                f"Going on needs components_ of shape {shape}; the last fit left "
+                f"{self.components_.shape}. Call fit with warm_start=False to begin anew."
             )
         return Parameters(
             self.components_.astype(np.float64),

@@ -89,7 +89,6 @@ class MaximumEStep:
             gram,
             overlap,
             n_candidates,
-            self.magnitude,
             Precision.of(self.dtype, 1).negligible,
         )
 

@@ -8,11 +8,12 @@ The sums of the M-step need the weight with which an item, a candidate with one 
 values, wins each pixel. A state hands what its last latent does not win on to its
 parent: that serves all latents of all states in one pass over the states that matter.
 
-An inactive latent takes part in the maximum with 0, so that a negative value never
-wins; only where no latent is inactive and all values are negative the least negative
-term wins. Of equal terms that of the lowest latent wins. At 0 all active latents do, of
-positive value in the case of the maximum: whichever of them rises from 0 lifts ybar,
-and its M-step must know.
+The maximum of non-negative terms is that of largest magnitude, so that one walk serves
+both. An inactive latent takes part in the maximum with 0, and a negative value never
+wins: it counts as 0. Only where no latent is inactive and all values are negative, a
+bottom state, the least negative term wins. Of equal terms that of the lowest latent
+wins. At 0 all active latents do, of positive value in the case of the maximum:
+whichever of them rises from 0 lifts ybar, and its M-step must know.
 
 Data and components come in units of the noise, y / sigma and W / sigma, so that a
 log-joint is the log prior less half the squared error. Energies are log-joints less
@@ -49,13 +50,12 @@ class Model(NamedTuple):
 
     components: np.ndarray  # (H, D)
     values: np.ndarray  # (K,) of an active latent
-    single_values: np.ndarray  # (K,) values as ybar of a single active latent has them
+    single_values: np.ndarray  # (K,) the same, 0 for those that lose to the others' 0
     odds: np.ndarray  # (K, H) float64 log odds of value k against 0
     bias: np.ndarray  # (K, H) odds less half the squared norm of single_values W
     gram: np.ndarray  # (H, H) W W^T
     overlap: np.ndarray  # (H, H) sum_d min(|W_hd|, |W_id|)^2, both empty: no pursuit
     n_candidates: int
-    magnitude: bool
     negligible: float  # posterior weight that may be left out of the statistics
 
 
@@ -63,7 +63,7 @@ class Workspace(NamedTuple):
     """Memory for one data point."""
 
     y: np.ndarray  # (D,)
-    terms: np.ndarray  # (n_items, D) value times component
+    terms: np.ndarray  # (n_items, D) value times component, 0 where it never wins
     means: np.ndarray  # (max_active + 1, D) ybar by depth
     left: np.ndarray  # (max_active + 1, D) weight not won yet by depth
     won: np.ndarray  # (n_items, D) weight with which an item wins a pixel
@@ -143,8 +143,8 @@ def state_tree(n_candidates, max_active, values, magnitude, n_latents):
     fill_tree(n_candidates * n_values, n_values, max_active, items, depths)
     none = np.empty(0, np.int64)
     tree = StateTree(items, depths, none, none.reshape(0, 0))
-    full = none if magnitude else np.flatnonzero(depths == n_latents)
-    if not (full.size and min(values) < 0.0):
+    full = np.flatnonzero(depths == n_latents)
+    if magnitude or n_latents == 1 or min(values) > 0.0 or not full.size:
         return tree
     full_items = all_items(tree, full)
     negative = (np.array(values)[full_items % n_values] < 0.0).all(axis=1)
@@ -200,76 +200,37 @@ def make_workspace(model, tree):
 
 @njit(**INLINE)
 def load_candidates(model, work):
-    """Copy the terms of the candidates and their log odds."""
+    """Write the terms of the candidates, as far as they can win, and their log odds."""
     n_values = model.values.size
     for i in range(work.candidates.size):
         h = work.candidates[i]
         component = model.components[h]
         for k in range(n_values):
-            v, term = component.dtype.type(model.values[k]), work.terms[i * n_values + k]
+            v, term = model.single_values[k], work.terms[i * n_values + k]
             for d in range(term.size):
                 term[d] = v * component[d]
             work.item_odds[i * n_values + k] = model.odds[k, h]
 
 
 @njit(**INLINE)
-def join(parent, term, magnitude, mean):
-    """mean = the (magnitude) maximum of the parent's ybar and one more term."""
-    if magnitude:
-        for d in range(mean.size):
-            mean[d] = term[d] if abs(term[d]) > abs(parent[d]) else parent[d]
-    else:
-        for d in range(mean.size):
-            mean[d] = maximum(parent[d], term[d])
-
-
-@njit(**INLINE)
-def join_and_compare(parent, term, magnitude, mean, y):
-    """`join`, and return what |y - mean|^2 exceeds |y|^2 by."""
-    error, two = y.dtype.type(0.0), y.dtype.type(2.0)
-    if magnitude:
-        for d in range(mean.size):
-            x = term[d] if abs(term[d]) > abs(parent[d]) else parent[d]
-            mean[d] = x
-            error += x * (x - two * y[d])
-    else:
-        for d in range(mean.size):
-            x = maximum(parent[d], term[d])
-            mean[d] = x
-            error += x * (x - two * y[d])
-    return np.float64(error)
-
-
-@njit(**INLINE)
-def walk_energies(model, tree, work):
+def walk_energies(tree, work):
     """Write the energies of all states over the candidates."""
-    means, path = work.means, work.path
+    means, terms, y, path = work.means, work.terms, work.y, work.path
+    two = y.dtype.type(2.0)
     means[0] = 0.0
     path[0] = 0.0
     work.energies[0] = 0.0
     for s in range(1, work.energies.size):
         item, depth = tree.items[s], tree.depths[s]
-        error = join_and_compare(
-            means[depth - 1], work.terms[item], model.magnitude, means[depth], work.y
-        )
+        parent, term, mean = means[depth - 1], terms[item], means[depth]
+        # what |y - ybar|^2 exceeds |y|^2 by
+        error = y.dtype.type(0.0)
+        for d in range(y.size):
+            x = term[d] if abs(term[d]) > abs(parent[d]) else parent[d]
+            mean[d] = x
+            error += x * (x - two * y[d])
         path[depth] = path[depth - 1] + work.item_odds[item]
-        work.energies[s] = path[depth] - 0.5 * error
-
-
-@njit(**INLINE)
-def hand_on(parent, term, magnitude, mine, rest, won):
-    """Split the weight of a state's pixels: what its last latent wins, and the rest."""
-    if magnitude:
-        for d in range(mine.size):
-            q, own, rival = mine[d], abs(term[d]), abs(parent[d])
-            wins = own > rival
-            won[d] += q if wins or rival == 0.0 else 0.0
-            rest[d] += 0.0 if wins else q
-    else:
-        for d in range(mine.size):
-            q, wins = mine[d], term[d] > parent[d]
-            won[d] += q if wins or parent[d] == 0.0 else 0.0
-            rest[d] += 0.0 if wins else q
+        work.energies[s] = path[depth] - 0.5 * np.float64(error)
 
 
 @njit(**INLINE)
@@ -287,32 +248,34 @@ def walk_counts(tree, work):
 
 
 @njit(**INLINE)
-def walk_wins(model, tree, work):
+def walk_wins(tree, work):
     """Write the weights with which the items win the pixels."""
     weights, trail = work.weights, work.trail
-    means, left, won = work.means, work.left, work.won
-    n_values, n_states = model.values.size, weights.size
-    won[:] = 0.0
+    means, terms, left = work.means, work.terms, work.left
+    n_states = weights.size
+    work.won[:] = 0.0
     left[0] = 0.0
     means[0] = 0.0
     open_depth = 0
     for s in range(1, n_states + 1):
         depth = tree.depths[s] if s < n_states else 1
+        # what the last latent of a finished state does not win is left to its parent
         while open_depth >= depth:
             item = trail[open_depth]
+            parent, term, won = means[open_depth - 1], terms[item], work.won[item]
             mine, rest = left[open_depth], left[open_depth - 1]
-            if model.magnitude or model.values[item % n_values] > 0.0:
-                hand_on(
-                    means[open_depth - 1], work.terms[item], model.magnitude, mine, rest, won[item]
-                )
-            else:
-                for d in range(mine.size):
-                    rest[d] += mine[d]
+            for d in range(mine.size):
+                q, rival = mine[d], abs(parent[d])
+                wins = abs(term[d]) > rival
+                won[d] += q if wins or rival == 0.0 else 0.0
+                rest[d] += 0.0 if wins else q
             open_depth -= 1
         if s < n_states and work.subtotals[s] > 0.0:
             item = tree.items[s]
+            parent, term, mean = means[depth - 1], terms[item], means[depth]
             left[depth] = weights[s]
-            join(means[depth - 1], work.terms[item], model.magnitude, means[depth])
+            for d in range(mean.size):
+                mean[d] = term[d] if abs(term[d]) > abs(parent[d]) else parent[d]
             trail[depth] = item
             open_depth = depth
 
@@ -321,30 +284,33 @@ def walk_wins(model, tree, work):
 
 
 @njit(**INLINE)
-def least_negative(items, terms, d):
-    """Return the item that wins a pixel in such a state."""
-    winner = items[0]
-    for j in range(1, items.size):
-        if terms[items[j], d] > terms[winner, d]:
-            winner = items[j]
-    return winner
+def least_negative(model, candidates, items, d):
+    """Return the item that wins a pixel in such a state, and its term."""
+    n_values = model.values.size
+    winner, top = items[0], -np.inf
+    for item in items:
+        i, k = divmod(item, n_values)
+        term = np.float64(model.values[k] * model.components[candidates[i], d])
+        if term > top:
+            winner, top = item, term
+    return winner, top
 
 
 @njit(**INLINE)
-def bottom_energies(tree, work):
+def bottom_energies(model, tree, work):
     """Add to the energies of these states what their ybar < 0 brings."""
     for b in range(tree.bottom.size):
         for d in range(work.y.size):
-            x = np.float64(work.terms[least_negative(tree.bottom_items[b], work.terms, d), d])
+            _, x = least_negative(model, work.candidates, tree.bottom_items[b], d)
             work.energies[tree.bottom[b]] -= 0.5 * x * (x - 2.0 * work.y[d])
 
 
 @njit(**INLINE)
-def bottom_wins(tree, work):
+def bottom_wins(model, tree, work):
     """Add the pixels of these states to those that the items win."""
     for b in range(tree.bottom.size):
         for d in range(work.y.size):
-            item = least_negative(tree.bottom_items[b], work.terms, d)
+            item, _ = least_negative(model, work.candidates, tree.bottom_items[b], d)
             work.won[item, d] += work.weights[tree.bottom[b]]
 
 
@@ -427,9 +393,9 @@ def infer(model, tree, x, projection, work):
     work.y[:] = x
     reference = max(0.0, select(model, projection, work))
     load_candidates(model, work)
-    walk_energies(model, tree, work)
+    walk_energies(tree, work)
     if tree.bottom.size > 0:
-        bottom_energies(tree, work)
+        bottom_energies(model, tree, work)
     energies, weights = work.energies, work.weights
     for s in range(energies.size):
         reference = maximum(reference, energies[s])
@@ -466,10 +432,14 @@ def weigh(model, work, total, weight):
 @njit(**INLINE)
 def wins(model, tree, work):
     """Write counts of the items, and the weights with which they win the pixels."""
+    n_values = model.values.size
     walk_counts(tree, work)
-    walk_wins(model, tree, work)
+    walk_wins(tree, work)
+    for item in range(work.counts.size):
+        if model.single_values[item % n_values] == 0.0:
+            work.won[item] = 0.0
     if tree.bottom.size > 0:
-        bottom_wins(tree, work)
+        bottom_wins(model, tree, work)
 
 
 @njit(**INLINE)
@@ -594,9 +564,10 @@ def reconstructions(X, codes, model, tree, means):
         wins(model, tree, work)
         mean[:] = 0.0
         for item in range(work.counts.size):
-            won, term = work.won[item], work.terms[item]
+            i, k = divmod(item, model.values.size)
+            won, component = work.won[item], model.components[work.candidates[i]]
             for d in range(mean.size):
-                mean[d] += won[d] * term[d]
+                mean[d] += won[d] * (model.values[k] * component[d])
 
 
 @njit(**JIT)

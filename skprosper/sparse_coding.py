@@ -129,7 +129,8 @@ class SparseCoding(
         Whether `fit` starts from the parameters of the last fit.
 
     batch_size : int or "auto", default="auto"
-        Rows per chunk, the unit of parallel work and of memory.
+        Rows per chunk, the unit of parallel work and of memory. The blocks of a dask
+        array are its chunks.
 
     code : {"mean", "map", "probability"}, default="mean"
         What `transform` returns: the posterior mean of the latents, the most probable
@@ -309,13 +310,13 @@ class SparseCoding(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or dask array of shape (n_samples, n_features)
             Data, float64 or float32 (kept), rows are data points.
 
         y : None
             Ignored; present for the convention of scikit-learn.
 
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : array-like or dask array of shape (n_samples,), default=None
             Non-negative weight of each data point; a weight of 2 equals the row twice.
 
         Returns
@@ -427,13 +428,13 @@ class SparseCoding(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or dask array of shape (n_samples, n_features)
             The batch, float64 or float32 (kept).
 
         y : None
             Ignored; present for the convention of scikit-learn.
 
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : array-like or dask array of shape (n_samples,), default=None
             Non-negative weight of each data point in the batch.
 
         Returns
@@ -628,12 +629,12 @@ class SparseCoding(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or dask array of shape (n_samples, n_features)
             Data.
 
         Returns
         -------
-        codes : ndarray of shape (n_samples, n_components), dtype of X
+        codes : ndarray or dask array of shape (n_samples, n_components), dtype of X
             Posterior mean of the latents, most probable state, or probability of
             being active.
         """
@@ -649,7 +650,7 @@ class SparseCoding(
 
         Returns
         -------
-        X_original : ndarray of shape (n_samples, n_features)
+        X_original : ndarray or dask array of shape (n_samples, n_features)
             Superposition of the components, plus the offset.
         """
         check_is_fitted(self)
@@ -669,12 +670,12 @@ class SparseCoding(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or dask array of shape (n_samples, n_features)
             Data.
 
         Returns
         -------
-        X_denoised : ndarray of shape (n_samples, n_features), dtype of X
+        X_denoised : ndarray or dask array of shape (n_samples, n_features), dtype of X
             E[m + ybar(s) | y], averaged over the states of the posterior.
         """
         return self._map(X, "reconstruct")
@@ -684,12 +685,12 @@ class SparseCoding(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or dask array of shape (n_samples, n_features)
             Data.
 
         Returns
         -------
-        log_likelihood : ndarray of shape (n_samples,), float64
+        log_likelihood : ndarray or dask array of shape (n_samples,), float64
             log sum_s p(s, y) over the states kept, in nats.
         """
         return self._map(X, "log_evidence")
@@ -699,13 +700,13 @@ class SparseCoding(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or dask array of shape (n_samples, n_features)
             Data.
 
         y : None
             Ignored; present for the convention of scikit-learn.
 
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : array-like or dask array of shape (n_samples,), default=None
             Weight of each data point in the mean.
 
         Returns
@@ -755,7 +756,7 @@ class SparseCoding(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or dask array of shape (n_samples, n_features)
             Data.
 
         n_states : int, default=10

@@ -400,7 +400,9 @@ class SparseCoding(
             return stop
 
         begin()
-        annealing = Annealing() if self.annealing == "auto" else self.annealing
+        annealing = self.annealing
+        if annealing == "auto":
+            annealing = problem.superposition.annealing
         return run_em(
             problem,
             Run(start),

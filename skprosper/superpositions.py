@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import linalg
 
+from .annealing import Annealing
 from .em import initial_components, mean_and_root
 from .inference.linear import LinearEStep
 from .inference.maximum import (
@@ -25,6 +26,9 @@ _UNATTAINED = 1e-12
 
 class _Superposition:
     """A superposition that allows every component, prior, noise and offset."""
+
+    # what annealing="auto" stands for
+    annealing = Annealing()
 
     @staticmethod
     def check(prior, noise, fit_offset):
@@ -119,6 +123,10 @@ class MagnitudeMaximumSuperposition(_Superposition):
 
     name = "magnitude-maximum"
     magnitude = True
+    # A cause that is hidden behind others says nothing: it takes more to part them.
+    annealing = Annealing(
+        temperature=((0.0, 6.0), (0.7, 1.0)), components_noise=((0.0, 0.2), (0.7, 0.0))
+    )
 
     @classmethod
     def check(cls, prior, noise, fit_offset):

@@ -17,24 +17,32 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from skprosper.datasets import load_image_patches
-from skprosper.em import Parameters, Problem, data_moments, initial_components, m_step
+from skprosper.em import Parameters, Problem, data_moments, m_step
 from skprosper.inference.base import Truncation
 from skprosper.noise import IsotropicNoise
 from skprosper.parallel import Workers
 from skprosper.priors import BinaryPrior, DiscretePrior, TernaryPrior
-from skprosper.superpositions import LinearSuperposition
+from skprosper.superpositions import SUPERPOSITIONS
 
 N_COMPONENTS, LEARN = 400, ("components", "prior", "noise")
-MODELS = {"BSC": BinaryPrior(), "TSC": TernaryPrior(), "DSC 0, 1, 2": DiscretePrior((0, 1, 2))}
+MODELS = {
+    "BSC": (BinaryPrior(), "linear"),
+    "TSC": (TernaryPrior(), "linear"),
+    "DSC 0, 1, 2": (DiscretePrior((0, 1, 2)), "linear"),
+    "MCA": (BinaryPrior(), "maximum"),
+    "MMCA": (BinaryPrior(), "magnitude-maximum"),
+}
 
 
-def learned_problem(X, prior, workers, n_iter):
+def learned_problem(X, model, workers, n_iter):
     """Return a problem and the parameters after ``n_iter`` iterations of EM."""
     moments = data_moments(X, None)
-    prior = prior.start(N_COMPONENTS)
-    W = initial_components(moments, prior, N_COMPONENTS, False, np.random.RandomState(0))
+    prior, superposition = MODELS[model]
+    prior, superposition = prior.start(N_COMPONENTS), SUPERPOSITIONS[superposition]
+    start = moments, prior, N_COMPONENTS, False, np.random.RandomState(0)
+    W = superposition.initial_components(*start)
     parameters = Parameters(W, prior, IsotropicNoise(float(X.var())), None)
-    problem = Problem(X, None, workers, LinearSuperposition(), Truncation(8, 5, True), moments)
+    problem = Problem(X, None, workers, superposition, Truncation(8, 5, True), moments)
     for _ in range(n_iter):
         parameters = iterate(problem, parameters)
     return problem, parameters
@@ -61,9 +69,9 @@ def table(patches, n_iter, repeats):
     print("model        dtype    product  iteration  ratio   (us per data point, medians)")
     for dtype in (np.float64, np.float32):
         X = patches.astype(dtype)
-        for name, prior in MODELS.items():
+        for name in MODELS:
             with threadpool_limits(1), Workers(1) as workers:
-                problem, parameters = learned_problem(X, prior, workers, n_iter)
+                problem, parameters = learned_problem(X, name, workers, n_iter)
                 W = parameters.components.astype(dtype)
                 times = np.array([paired(X, W, problem, parameters) for _ in range(repeats)])
             product, iteration = np.median(times, axis=0) / len(X) * 1e6
@@ -77,7 +85,7 @@ def table(patches, n_iter, repeats):
 def two_threads(X, n_iter, repeats):
     """Print the gain of two threads over one, in BLAS as in the workers."""
     with Workers(1) as one, Workers(2) as two:
-        problem, parameters = learned_problem(X, BinaryPrior(), two, n_iter)
+        problem, parameters = learned_problem(X, "BSC", two, n_iter)
         gains = []
         for _ in range(repeats):
             problem.workers = one

@@ -20,6 +20,8 @@ _RANK = 1e-12
 _PROXIMAL = 1e-10
 # A latent used by less than this share of the most used one keeps its component.
 _UNUSED = 1e-10
+# Start components vary as much as the data do in up to this many dimensions.
+_START_DIMENSIONS = 25
 # An entry of a component that wins less than this share of what the best one wins.
 _UNATTAINED = 1e-12
 
@@ -152,9 +154,11 @@ class MagnitudeMaximumSuperposition(_Superposition):
     def initial_components(cls, moments, prior, n_components, centred, random_state):
         """Draw components around what the data are where a latent is active.
 
-        Their mean is the data's over P(any latent is active), their covariance the
-        data's, both in the unit of an active value; like the data's moments they do not
-        depend on the order of the rows.
+        Their mean is the data's over P(any latent is active), their covariance that of
+        the data, both in the unit of an active value; like the data's moments they do
+        not depend on the order of the rows. In many dimensions the covariance is
+        smaller: what a component says at random costs |W_h|^2 / (2 sigma^2) nats, and if
+        that is much no latent is ever active.
         """
         mean, root = mean_and_root(moments)
         first, second = prior.moments(n_components)
@@ -162,7 +166,8 @@ class MagnitudeMaximumSuperposition(_Superposition):
         z = random_state.standard_normal((n_components, len(mean)))
         amplitude = prior.amplitudes(n_components)[:, None]
         shift = (first.sum() / second.sum()) * mean / any_active
-        return cls.allowed(shift + z @ root / amplitude)
+        spread = min(1.0, np.sqrt(_START_DIMENSIONS / len(mean)))
+        return cls.allowed(shift + spread * (z @ root) / amplitude)
 
     @staticmethod
     def e_step(prior):

@@ -6,9 +6,18 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
+_SCHEDULES = {  # name: values allowed, value of plain EM, what it is called in a plot
+    "temperature": (Interval(Real, 1, None, closed="left"), 1.0, "temperature"),
+    "components_noise": (Interval(Real, 0, None, closed="left"), 0.0, "noise on components"),
+    "prior_noise": (Interval(Real, 0, None, closed="left"), 0.0, "noise on prior"),
+    "variance_noise": (Interval(Real, 0, None, closed="left"), 0.0, "noise on variance"),
+    "data_share": (Interval(Real, 0, 1, closed="right"), 1.0, "share of data used"),
+    "data_cut": (Interval(Real, 0, 1, closed="both"), 0.0, "data truncation"),
+}
+
 
 class Annealing(BaseEstimator):
-    """Deterministic annealing of the posteriors, with noise on the components.
+    """What a run of EM does, besides EM, to end in a good optimum.
 
     The posterior of a state is taken to the power 1 / T and normalised anew. A high
     temperature T at the start lets every component see many data points, which keeps
@@ -22,7 +31,7 @@ class Annealing(BaseEstimator):
     Parameters
     ----------
     temperature : float or array-like of (position, value) pairs, \
-            default=((0.0, 3.0), (0.7, 1.0))
+            default=((0.0, 3.0), (0.3, 1.0))
         Schedule of the temperature, values of at least 1.
 
     target : {"likelihood", "joint"}, default="likelihood"
@@ -30,62 +39,160 @@ class Annealing(BaseEstimator):
         the prior.
 
     components_noise : float or array-like of (position, value) pairs, \
-            default=((0.0, 0.05), (0.7, 0.0))
+            default=((0.0, 0.05), (0.3, 0.0))
         Schedule of the standard deviation of noise added to the components before
         each E-step, in units of the root mean square of the data. It parts components
         that a high temperature has made equal.
+
+    prior_noise : float or array-like of (position, value) pairs, default=0.0
+        Schedule of the standard deviation of noise added to the prior's log odds.
+
+    variance_noise : float or array-like of (position, value) pairs, default=0.0
+        Schedule of the standard deviation of noise added to the logarithm of the noise
+        variance.
+
+    data_share : float or array-like of (position, value) pairs, default=1.0
+        Schedule of the share of the data points, in (0, 1], that an iteration draws at
+        random and learns from.
+
+    data_cut : float or array-like of (position, value) pairs, default=0.0
+        Schedule of data truncation, in [0, 1]. With 1 EM leaves out as many data points
+        as hold, by the prior, more than ``max_active`` active latents: those of least
+        evidence. It corrects the prior for that. 0 learns from all.
+
+    reseed : bool, default=True
+        Whether components that are unused, double, or stand for mixtures of others are
+        replaced once EM has come to T = 1. What replaces them is kept where it raises
+        the lower bound. Needs some iterations after the schedules have ended.
 
     References
     ----------
     Ueda, Nakano (1998). Deterministic annealing EM algorithm. Neural Networks 11.
 
+    Ueda, Nakano, Ghahramani, Hinton (2000). SMEM algorithm for mixture models. Neural
+    Computation 12.
+
+    Luecke, Eggert (2010). Expectation Truncation and the benefits of preselection in
+    training generative models. JMLR 11.
+
     Examples
     --------
     >>> from skprosper.annealing import Annealing
     >>> schedule = Annealing(temperature=[(0, 5), (0.8, 1)])
+    >>> schedule
+    Annealing(temperature=[(0, 5), (0.8, 1)])
     >>> schedule.at(0.4).temperature
     (3.0, 1.0)
     """
 
     _parameter_constraints = {
-        "temperature": [Interval(Real, 1, None, closed="left"), "array-like"],
+        **{name: [allowed, "array-like"] for name, (allowed, _, _) in _SCHEDULES.items()},
         "target": [StrOptions({"joint", "likelihood"})],
-        "components_noise": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "reseed": ["boolean"],
     }
 
     def __init__(
         self,
-        temperature=((0.0, 3.0), (0.7, 1.0)),
+        temperature=((0.0, 3.0), (0.3, 1.0)),
         target="likelihood",
-        components_noise=((0.0, 0.05), (0.7, 0.0)),
+        components_noise=((0.0, 0.05), (0.3, 0.0)),
+        prior_noise=0.0,
+        variance_noise=0.0,
+        data_share=1.0,
+        data_cut=0.0,
+        reseed=True,
     ):
         self.temperature = temperature
         self.target = target
         self.components_noise = components_noise
+        self.prior_noise = prior_noise
+        self.variance_noise = variance_noise
+        self.data_share = data_share
+        self.data_cut = data_cut
+        self.reseed = reseed
 
     def at(self, position):
         """Return the `AnnealingStep` at a position of the run, from 0 to 1."""
         self._validate_params()
-        temperature = _interpolated("temperature", self.temperature, 1.0, position)
-        noise = _interpolated("components_noise", self.components_noise, 0.0, position)
+        values = {
+            name: _interpolated(name, getattr(self, name), allowed, position)
+            for name, (allowed, _, _) in _SCHEDULES.items()
+        }
+        temperature = values["temperature"]
         on_prior = temperature if self.target == "joint" else 1.0
-        return AnnealingStep((temperature, on_prior), noise)
+        return AnnealingStep(**{**values, "temperature": (temperature, on_prior)})
+
+    def plot(self, axes=None):
+        """Plot the schedules that differ from plain EM.
+
+        Parameters
+        ----------
+        axes : array-like of matplotlib Axes, default=None
+            Where to plot, one for each such schedule. None: a new figure.
+
+        Returns
+        -------
+        display : ScheduleDisplay
+            The plotted display.
+        """
+        from .plotting import ScheduleDisplay
+
+        return ScheduleDisplay.from_annealing(self, axes=axes)
+
+    def schedules(self, positions):
+        """Return {label: values at the positions} of what differs from plain EM."""
+        steps = [self.at(position) for position in positions]
+        shown = {}
+        for name, (_, plain, label) in _SCHEDULES.items():
+            values = np.array([np.ravel(getattr(step, name))[0] for step in steps])
+            if np.any(values != plain):
+                shown[label] = values
+        return shown
 
 
 class AnnealingStep:
     """What annealing does to one iteration of EM."""
 
-    def __init__(self, temperature=(1.0, 1.0), components_noise=0.0):
+    def __init__(
+        self,
+        temperature=(1.0, 1.0),
+        components_noise=0.0,
+        prior_noise=0.0,
+        variance_noise=0.0,
+        data_share=1.0,
+        data_cut=0.0,
+    ):
         self.temperature = temperature  # of the likelihood, of the prior
         self.components_noise = components_noise
+        self.prior_noise = prior_noise
+        self.variance_noise = variance_noise
+        self.data_share = data_share
+        self.data_cut = data_cut
 
     @property
     def exact(self):
-        """Whether the iteration is plain EM."""
-        return self.temperature == (1.0, 1.0) and self.components_noise == 0.0
+        """Whether the iteration is EM without disturbance, on the data it shall fit."""
+        noise = self.components_noise, self.prior_noise, self.variance_noise
+        return self.temperature == (1.0, 1.0) and not any(noise) and self.data_share == 1.0
 
 
-def _interpolated(name, schedule, least, position):
+def default_annealing(prior):
+    """Return the schedules that suit most data, for a prior."""
+    if prior.continuous:  # amplitudes blur what parts the causes: hotter, and noisier
+        return Annealing(
+            temperature=((0.0, 4.0), (0.3, 1.0)), components_noise=((0.0, 0.1), (0.3, 0.0))
+        )
+    return Annealing()
+
+
+def _range(allowed):
+    """Return the values allowed, in words."""
+    if allowed.right is None:
+        return f"of at least {allowed.left}"
+    return f"in {'(' if allowed.closed == 'right' else '['}{allowed.left}, {allowed.right}]"
+
+
+def _interpolated(name, schedule, allowed, position):
     """Return the value of a schedule at a position, as a float."""
     points = np.asarray(schedule, dtype=np.float64)
     if points.ndim == 0:
@@ -93,8 +200,8 @@ def _interpolated(name, schedule, least, position):
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"{name} must be a number or pairs (position, value); got {schedule!r}.")
     positions, values = points.T
-    if not (np.all(np.diff(positions) > 0) and np.all(values >= least)):
+    if not (np.all(np.diff(positions) > 0) and all(value in allowed for value in values)):
         raise ValueError(
-            f"{name} must have rising positions and values of at least {least:g}; got {schedule!r}."
+            f"{name} must have rising positions and values {_range(allowed)}; got {schedule!r}."
         )
     return float(np.interp(position, positions, values))

@@ -7,11 +7,16 @@ from scipy import linalg
 from sklearn.utils import assert_all_finite
 
 from .annealing import AnnealingStep
+from .data_truncation import correction, truncated
+from .escape import ENOUGH, RAISE, WAIT, Trial, proposals
 from .kernels.linear import add_squares
+from .parallel import is_dask_array
 
 # The noise variance stays above this share of the data's mean square.
 # Log-joints grow with its inverse, and with them their rounding errors.
 _NOISE_FLOOR = 1e-5
+# Where the bound changes by less, in nats, EM looks for moves out of a poor optimum.
+_SETTLED = 1e-2
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,45 @@ class Run:
     parameters: Parameters
     lower_bounds: list = field(default_factory=list)  # nats per data point
     converged: bool = False
+    lost: bool = False  # given up: another run is better
+    previous: float = -np.inf  # lower bound of the last iteration, if it was plain EM
+    trial: Trial | None = None  # moves under trial
+    waited: int = 0  # iterations since moves were last made
+    settled: bool = False  # no move is left to try
+
+    @property
+    def kept(self):
+        """The parameters without moves that are still under trial."""
+        return self.parameters if self.trial is None else self.trial.parameters
+
+    @property
+    def finished(self):
+        """Whether the run has ended before ``max_iter``."""
+        return self.converged or self.lost
 
     @property
     def lower_bound(self):
         """The last lower bound, nats per data point; -inf where there is none."""
+        if self.trial is not None:
+            return self.trial.bound
         return self.lower_bounds[-1] if self.lower_bounds else -np.inf
+
+    def attempt(self, trial, superposition):
+        """Try the next moves, or go back where none is left."""
+        if trial.queue:
+            self.trial = trial
+            self.parameters = trial.begin(superposition)
+        else:
+            self.trial, self.settled = None, True
+            self.parameters = trial.parameters
+        self.previous = -np.inf
+
+    def judge(self, bound, tol, superposition):
+        """Keep the moves under trial if they raised the bound; else try the next."""
+        if bound > self.trial.bound + max(tol, RAISE):
+            self.trial, self.waited = None, 0
+        elif self.trial.refused(bound):
+            self.attempt(self.trial, superposition)
 
 
 def check_chunk(X, weights):
@@ -129,13 +168,27 @@ def m_step(parameters, statistics, superposition, learn, floor):
     return canonical(maximised(parameters, statistics, superposition, learn, floor), learn)
 
 
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Data, workers and model of a fit: gives E-steps, sums them over the data."""
 
-    def __init__(self, X, weights, workers, superposition, truncation, moments):
-        self.X, self.weights, self.workers = X, weights, workers
-        self.superposition, self.truncation = superposition, truncation
-        self.moments = moments
+    X: object  # (N, D) array, memory map or dask array
+    weights: object  # (N,) or None
+    workers: object
+    superposition: object
+    truncation: object
+    moments: dict
+
+    def drawn(self, share, random_state):
+        """Return the problem of a random share of the data."""
+        if is_dask_array(self.X):
+            raise ValueError("data_share below 1 needs X in memory; X is a dask array.")
+        n = len(self.X)
+        rows = np.sort(random_state.permutation(n)[: max(1, round(share * n))])
+        weights = None if self.weights is None else self.weights[rows]
+        if weights is not None and not weights.any():
+            return self
+        return replace(self, X=self.X[rows], weights=weights)
 
     def floor(self, centred):
         """Return the least noise variance."""
@@ -164,40 +217,110 @@ class _Statistics:
         return self.e_step.statistics(X, weights)
 
 
-def _perturbed(parameters, scale, superposition, random_state):
-    """Return the parameters with Gaussian noise on what active components add to the data."""
-    if scale == 0.0:
-        return parameters
-    W = parameters.components
-    noise = scale * random_state.standard_normal(W.shape)
-    W = W + noise / parameters.prior.amplitudes(len(W))[:, None]
-    return replace(parameters, components=superposition.allowed(W))
+def _disturbed(parameters, step, unit, learn, superposition, random_state):
+    """Return the parameters with the noise of annealing on what is learned."""
+    W, prior, noise = parameters.components, parameters.prior, parameters.noise
+    if step.components_noise and "components" in learn:
+        # on what active components add to the data
+        scale = step.components_noise * unit / prior.amplitudes(len(W))[:, None]
+        W = superposition.allowed(W + scale * random_state.standard_normal(W.shape))
+    if step.prior_noise and "prior" in learn:
+        prior = prior.perturbed(step.prior_noise, len(W), random_state)
+    if step.variance_noise and "noise" in learn:
+        factor = np.exp(step.variance_noise * random_state.standard_normal())
+        noise = type(noise)(factor * noise.variance)
+    return replace(parameters, components=W, prior=prior, noise=noise)
 
 
-def run_em(problem, run, *, learn, annealing, max_iter, tol, random_state, on_iteration):
-    """Iterate EM from ``run.parameters`` on, adding to ``run``.
+class _Iteration:
+    """One iteration of EM under annealing: E-step, M-step, lower bound."""
+
+    def __init__(self, problem, parameters, step, random_state):
+        if step.data_share < 1.0:
+            problem = problem.drawn(step.data_share, random_state)
+        n_components = len(parameters.components)
+        self.problem, self.parameters, self.correction = problem, parameters, 1.0
+        e_step = problem.e_step(parameters, step.temperature)
+        bound = None
+        if step.data_cut:
+            activity = parameters.prior.activity(n_components)
+            max_active = problem.truncation.max_active
+            self.correction = correction(activity, max_active, step.data_cut)
+            self.problem, bound = truncated(problem, e_step, activity, step.data_cut)
+        self.statistics, self.bound = self.problem.expectations(e_step)
+        if bound is not None and step.temperature == (1.0, 1.0):
+            self.bound = bound
+
+    def maximised(self, learn, floor, steady):
+        """Return the parameters of the M-step."""
+        superposition = self.problem.superposition
+        parameters = m_step(self.parameters, self.statistics, superposition, learn, floor)
+        if steady and "components" in learn:
+            parameters = superposition.steadied(self.parameters, parameters, self.statistics)
+        if self.correction == 1.0 or "prior" not in learn:
+            return parameters
+        return replace(parameters, prior=parameters.prior.rescaled(self.correction))
+
+
+def run_em(
+    problem, run, *, learn, annealing, max_iter, tol, random_state, on_iteration, rival=-np.inf
+):
+    """Iterate EM from where ``run`` is, adding to it.
 
     ``on_iteration(run)`` is called after each iteration and ends the run by returning
-    True. The lower bound of an iteration is that of the parameters it starts from.
+    True. The lower bound of an iteration is that of the parameters it starts from. A run
+    that would not come to the lower bound ``rival`` at its present pace ends too.
     """
+    superposition = problem.superposition
     centred = run.parameters.offset is not None
     floor = problem.floor(centred)
     unit = np.sqrt(mean_square(problem.moments, centred))
-    previous = -np.inf
-    for iteration in range(max_iter):
+    # of fewer data points faults cannot be told from chance
+    enough = problem.moments["weight"] >= ENOUGH * len(run.parameters.components)
+    reseed = enough and annealing is not None and annealing.reseed and "components" in learn
+    while len(run.lower_bounds) < max_iter and not run.finished:
         step = AnnealingStep()
         if annealing is not None:
-            step = annealing.at(iteration / max(max_iter - 1, 1))
-        if "components" in learn:
-            run.parameters = _perturbed(
-                run.parameters, step.components_noise * unit, problem.superposition, random_state
-            )
-        e_step = problem.e_step(run.parameters, step.temperature)
-        statistics, bound = problem.expectations(e_step)
-        run.parameters = m_step(run.parameters, statistics, problem.superposition, learn, floor)
+            step = annealing.at(len(run.lower_bounds) / max(max_iter - 1, 1))
+        start = _disturbed(run.parameters, step, unit, learn, superposition, random_state)
+        iteration = _Iteration(problem, start, step, random_state)
+        bound = iteration.bound
         run.lower_bounds.append(bound)
-        run.converged = step.exact and abs(bound - previous) < tol
-        previous = bound if step.exact else -np.inf
-        if on_iteration(run) or run.converged:
+        gain = bound - run.previous
+        change = abs(gain)
+        steady = enough and step.exact and len(run.lower_bounds) > 1
+        run.parameters = iteration.maximised(learn, floor, steady)
+        run.previous = bound if step.exact else -np.inf
+        if run.trial is not None:
+            run.judge(bound, tol, superposition)
+        elif reseed and step.exact and not run.settled:
+            run.waited += 1
+            if run.waited > 1 and (change < max(tol, _SETTLED) or run.waited > WAIT):
+                queue = proposals(problem, run.parameters)
+                run.attempt(Trial(run.parameters, bound, queue), superposition)
+        looked = run.settled or not reseed
+        plain = looked and run.trial is None and step.exact
+        run.converged = plain and change < tol
+        ahead = max_iter - len(run.lower_bounds)
+        run.lost = plain and np.isfinite(gain) and bound + ahead * gain < rival
+        if on_iteration(run):
             break
     return run
+
+
+@dataclass
+class FitState:
+    """A fit in progress: with its data, all that is needed to go on."""
+
+    fingerprint: str  # of estimator and data
+    random_state: object
+    init: int = 0  # the run in progress
+    run: Run | None = None
+    best: Run | None = None
+
+    def end_run(self):
+        """Keep the run if it is the best, and begin the next."""
+        if self.best is None or self.run.lower_bound > self.best.lower_bound:
+            self.best = self.run
+        self.run = None
+        self.init += 1

@@ -4,7 +4,13 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["BoundDisplay", "ComponentsDisplay", "PriorDisplay"]
+__all__ = [
+    "BoundDisplay",
+    "ComponentsDisplay",
+    "PosteriorDisplay",
+    "PriorDisplay",
+    "ScheduleDisplay",
+]
 
 _COLOR = "#2a6f97"  # one calm blue for every bar and line
 _FRAME_COLOR = (0.7, 0.7, 0.7)  # stands out from black, from white and from zero
@@ -397,6 +403,148 @@ class BoundDisplay:
         ax.xaxis.get_major_locator().set_params(integer=True)
         if "label" in kwargs:
             ax.legend(frameon=False)
+        self.ax_ = ax
+        self.figure_ = ax.figure
+        return self
+
+
+class ScheduleDisplay:
+    """Annealing schedules over the position in a run, one panel for each.
+
+    It is recommended to use :meth:`from_annealing`.
+
+    Parameters
+    ----------
+    positions : ndarray of shape (n_positions,)
+        Positions in the run, 0 to 1.
+    schedules : dict of str to ndarray of shape (n_positions,)
+        Values of each schedule there, by its name.
+
+    Attributes
+    ----------
+    axes_ : list of matplotlib Axes
+        The panels.
+    figure_ : matplotlib Figure
+        Their figure.
+
+    Examples
+    --------
+    >>> from skprosper.annealing import Annealing
+    >>> from skprosper.plotting import ScheduleDisplay
+    >>> display = ScheduleDisplay.from_annealing(Annealing())
+    >>> [ax.get_ylabel() for ax in display.axes_]
+    ['temperature', 'noise on components']
+    """
+
+    def __init__(self, positions, schedules):
+        self.positions = positions
+        self.schedules = schedules
+
+    @classmethod
+    def from_annealing(cls, annealing, *, axes=None):
+        """Plot the schedules that differ from plain EM.
+
+        Parameters
+        ----------
+        annealing : Annealing
+            The schedules.
+        axes : array-like of matplotlib Axes, default=None
+            Where to plot, one for each schedule. None: a new figure.
+
+        Returns
+        -------
+        display : ScheduleDisplay
+            The plotted display.
+        """
+        positions = np.linspace(0.0, 1.0, 201)
+        return cls(positions, annealing.schedules(positions)).plot(axes=axes)
+
+    def plot(self, axes=None):
+        """Plot the panels.
+
+        Parameters
+        ----------
+        axes : array-like of matplotlib Axes, default=None
+            Where to plot, one for each schedule. None: a new figure.
+
+        Returns
+        -------
+        display : ScheduleDisplay
+            The display itself.
+
+        Raises
+        ------
+        ValueError
+            If `axes` does not hold one for each schedule.
+        """
+        n = max(1, len(self.schedules))
+        if axes is None:
+            _, axes = _import_pyplot().subplots(
+                n, 1, figsize=(5, 1.6 * n), sharex=True, layout="constrained"
+            )
+        self.axes_ = list(np.ravel(axes))
+        if len(self.axes_) != n:
+            raise ValueError(f"axes holds {len(self.axes_)} Axes; give {n}, one per schedule.")
+        for ax, (name, values) in zip(self.axes_, self.schedules.items()):
+            _axes(ax).plot(self.positions, values, color=_COLOR)
+            ax.set_ylabel(name)
+        self.axes_[-1].set_xlabel("Position in the run")
+        self.figure_ = self.axes_[-1].figure
+        return self
+
+
+class PosteriorDisplay:
+    """The most probable states of one data point, as bars of their probabilities.
+
+    It is recommended to use :meth:`~skprosper.posterior.Posterior.plot`.
+
+    Parameters
+    ----------
+    names : list of str
+        What is active in each state, best first.
+    probabilities : ndarray of shape (n_states,)
+        Posterior probability of each state.
+
+    Attributes
+    ----------
+    bars_ : matplotlib BarContainer
+        The bars.
+    ax_ : matplotlib Axes
+        The axes they are in.
+    figure_ : matplotlib Figure
+        The figure of the axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprosper.plotting import PosteriorDisplay
+    >>> display = PosteriorDisplay(["3", "3, 5"], np.array([0.8, 0.2])).plot()
+    >>> display.figure_.savefig("posterior.png")  # doctest: +SKIP
+    """
+
+    def __init__(self, names, probabilities):
+        self.names = names
+        self.probabilities = probabilities
+
+    def plot(self, ax=None):
+        """Plot the bars.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to plot. None: a new figure.
+
+        Returns
+        -------
+        display : PosteriorDisplay
+            The display itself.
+        """
+        ax = _axes(ax)
+        place = np.arange(len(self.names))
+        self.bars_ = ax.barh(place, self.probabilities, color=_COLOR)
+        ax.set_yticks(place, self.names)
+        ax.invert_yaxis()
+        ax.set(xlabel="Posterior probability", ylabel="Active components", xlim=(0, 1))
         self.ax_ = ax
         self.figure_ = ax.figure
         return self

@@ -17,6 +17,7 @@ from .noise import raised_to
 PROBABILITY_FLOOR = 1e-10
 # Least variance of a slab in units of its mean square.
 _SLAB_FLOOR = 1e-8
+_MOST_ACTIVE = 0.99  # what a correction may raise a probability to
 _START_ACTIVE = 2.0  # latents active on average where the user says nothing
 
 
@@ -25,6 +26,13 @@ class _ValuedPrior(BaseEstimator):
 
     To add one, give ``active_values``, ``active_probabilities`` and ``_with_active``.
     """
+
+    continuous = False  # whether an active latent can take any value
+
+    @property
+    def _n_latents(self):
+        """Latents that the probabilities are given for: 1 where they share one."""
+        return np.size(getattr(self, "probability", 0.0))
 
     @property
     def n_values(self):
@@ -65,6 +73,33 @@ class _ValuedPrior(BaseEstimator):
     def canonical(self, components):
         """Return components and prior in their canonical scale: the values fix it."""
         return components, self
+
+    def activity(self, n_components):
+        """Return the probability of each latent being active, (n_components,)."""
+        active = self.active_probabilities(n_components).sum(axis=0)
+        return np.broadcast_to(active, n_components)
+
+    def rescaled(self, factor):
+        """Return the prior with its probabilities of being active times a factor."""
+        active = self.active_probabilities(self._n_latents) * factor
+        return self._with_active(active / np.maximum(active.sum(axis=0) / _MOST_ACTIVE, 1.0))
+
+    def perturbed(self, scale, n_components, random_state):
+        """Return the prior with Gaussian noise on the log odds of its values."""
+        active = self.active_probabilities(self._n_latents)
+        odds = active / (1.0 - active.sum(axis=0))
+        odds = odds * np.exp(scale * random_state.standard_normal(odds.shape))
+        return self._with_active(odds / (1.0 + odds.sum(axis=0)))
+
+    def refreshed(self, latents, n_components):
+        """Return the prior with these latents as the median of the others."""
+        active = self.active_probabilities(n_components)
+        others = np.delete(np.arange(n_components), latents)
+        if active.shape[1] == 1 or not others.size:
+            return self
+        active = active.copy()
+        active[:, latents] = np.median(active[:, others], axis=1, keepdims=True)
+        return self._with_active(active)
 
     def updated(self, statistics):
         """Return the prior of the M-step: the posterior share of each value."""
@@ -329,7 +364,7 @@ class SpikeSlabPrior(BaseEstimator):
     """
 
     # an active set is one state, whatever the slabs do
-    n_values = 1
+    n_values, continuous = 1, True
 
     _parameter_constraints = {
         "probability": BinaryPrior._parameter_constraints["probability"],
@@ -408,6 +443,40 @@ class SpikeSlabPrior(BaseEstimator):
     def amplitudes(self, n_components):
         """Return the root mean square of each latent where it is active, (n_components,)."""
         return np.sqrt(self.mean**2 + self._variances())
+
+    def activity(self, n_components):
+        """Return the probability of each latent being active, (n_components,)."""
+        return self.probability
+
+    def rescaled(self, factor):
+        """Return the prior with its probabilities of being active times a factor."""
+        return self._with_probability(np.minimum(factor * self.probability, _MOST_ACTIVE))
+
+    def perturbed(self, scale, n_components, random_state):
+        """Return the prior with Gaussian noise on the log odds of being active."""
+        noise = scale * random_state.standard_normal(n_components)
+        odds = self.probability / (1.0 - self.probability) * np.exp(noise)
+        return self._with_probability(odds / (1.0 + odds))
+
+    def _with_probability(self, probability):
+        probability = np.clip(probability, PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
+        return type(self)(probability, self.mean, self.covariance, self.learn_mean)
+
+    def refreshed(self, latents, n_components):
+        """Return the prior with these latents as the median of the others."""
+        others = np.delete(np.arange(n_components), latents)
+        if not others.size:
+            return self
+        probability, mean = self.probability.copy(), self.mean.copy()
+        covariance, variances = self.covariance.copy(), self._variances()
+        probability[latents] = np.median(probability[others])
+        mean[latents] = np.median(np.abs(mean[others])) if self.learn_mean else mean[latents]
+        if covariance.ndim == 2:
+            covariance[latents] = covariance[:, latents] = 0.0
+            covariance[latents, latents] = np.median(variances[others])
+        else:
+            covariance[latents] = np.median(variances[others])
+        return type(self)(probability, mean, covariance, self.learn_mean)
 
     def updated(self, statistics):
         """Return the prior of the M-step: the moments of the active slabs.

@@ -3,6 +3,7 @@
 import warnings
 from numbers import Integral, Real
 
+import joblib
 import numpy as np
 from sklearn.base import (
     BaseEstimator,
@@ -20,8 +21,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from .annealing import Annealing
+from .annealing import Annealing, default_annealing
+from .diagnostics import diagnose, warn_of_bias
 from .em import (
+    FitState,
     Parameters,
     Problem,
     Run,
@@ -32,11 +35,11 @@ from .em import (
     mean_square,
     run_em,
 )
-from .inference.base import Truncation, stacked
+from .inference.base import Truncation
 from .kernels.states import count_states
 from .noise import NOISES
 from .parallel import Workers, is_dask_array
-from .posterior import Posterior
+from .posterior import posterior_of
 from .priors import NAMED_PRIORS
 from .stepwise import Stream, averaged, step
 from .superpositions import SUPERPOSITIONS
@@ -171,6 +174,15 @@ class SparseCoding(
 
     converged_ : bool
         Whether the best run met ``tol`` at temperature 1.
+
+    usage_ : ndarray of shape (n_components,), float64
+        Share of the data points in which a component is active, by the posterior, after
+        `fit`. A component that is hardly used is not needed.
+
+    limit_share_ : float
+        Share of the data points whose most probable state has ``max_active`` active
+        latents, after `fit`; of at most 256 rows per chunk. A warning tells where it is
+        large enough to bias what is learned.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -343,22 +355,25 @@ class SparseCoding(
             moments = workers.sum(data_moments, X, sample_weight)
             self._check_scale(X, moments)
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
-            best = None
-            for init in range(self.n_init):
-                start = self._start(problem, prior, n_components, random_state)
+            state = self._state(FitState(self._fingerprint(moments), random_state))
+            for init in range(state.init, self.n_init):
+                if state.run is None:
+                    start = self._start(problem, prior, n_components, state.random_state)
+                    state.run = Run(start)
                 run_context = context.subcontext(
                     task_name=f"init {init}", max_subtasks=self.max_iter
                 ).call_on_fit_task_begin(**hooks)
-                run = self._run(problem, start, init, random_state, run_context, hooks)
-                if best is None or run.lower_bound > best.lower_bound:
-                    best = run
+                self._run(problem, state, run_context, hooks)
+                state.end_run()
                 if run_context.call_on_fit_task_end(**hooks):
                     break
+            best, self._fit_state = state.best, None
             if self.max_iter == 0:
                 e_step = problem.e_step(best.parameters)
                 best_bound = problem.expectations(e_step)[1]
             else:
                 best_bound = best.lower_bound
+            self.usage_, self.limit_share_ = diagnose(problem, best.kept)
         self._set_fitted(best, X.dtype)
         self.lower_bound_ = best_bound
         context.call_on_fit_task_end(
@@ -371,11 +386,46 @@ class SparseCoding(
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        annealing = self._annealing(best.parameters.prior)
+        if self.max_iter > 0 and (annealing is None or annealing.at(1.0).data_cut < 1.0):
+            warn_of_bias(self.limit_share_, truncation)
         return self
 
-    def _run(self, problem, start, init, random_state, context, hooks):
-        """Run EM from one start, telling callbacks and user how it goes."""
-        iterations = iter(range(self.max_iter))
+    # A fit in progress; callbacks.Checkpoint saves it and hands it back.
+    _fit_state = None
+    _saved = None
+
+    def _resume(self, state, path):
+        """Let the next fit go on from a saved state."""
+        self._saved = state, path
+
+    def _state(self, new):
+        """Return the state to go on from: the saved one, or a new one."""
+        (saved, path), self._saved = self._saved or (None, None), None
+        if saved is not None and getattr(saved, "fingerprint", None) != new.fingerprint:
+            raise ValueError(
+                f"{path} is the checkpoint of another fit: of other data or parameters. "
+                "Delete it to begin anew, or give another path."
+            )
+        self._fit_state = saved or new
+        return self._fit_state
+
+    def _fingerprint(self, moments):
+        """Return what tells this fit from others."""
+        params = self.get_params()
+        for name in ("n_jobs", "verbose"):  # what does not change the result
+            params.pop(name)
+        return joblib.hash((type(self).__name__, params, moments))
+
+    def _annealing(self, prior):
+        if isinstance(self.annealing, str):
+            return self._superposition().annealing or default_annealing(prior)
+        return self.annealing
+
+    def _run(self, problem, state, context, hooks):
+        """Run EM from where the run is, telling callbacks and user how it goes."""
+        run = state.run
+        iterations = iter(range(len(run.lower_bounds), self.max_iter))
         task = None
 
         def begin():
@@ -388,30 +438,29 @@ class SparseCoding(
             n_iter = len(run.lower_bounds)
             if self.verbose > 1 or (self.verbose == 1 and n_iter % 10 == 0):
                 print(
-                    f"init {init} iteration {n_iter}: lower bound "
+                    f"init {state.init} iteration {n_iter}: lower bound "
                     f"{run.lower_bound:.6g} nats per data point"
                 )
             stop = task.call_on_fit_task_end(
                 **hooks,
                 reconstruction_attributes=lambda: self._fitted(run, problem.X.dtype),
             )
-            if not (stop or run.converged):
+            if not (stop or run.finished):
                 begin()
             return stop
 
-        begin()
-        annealing = self.annealing
-        if annealing == "auto":
-            annealing = problem.superposition.annealing
-        return run_em(
+        if not run.finished:
+            begin()
+        run_em(
             problem,
-            Run(start),
+            run,
             learn=self.learn,
-            annealing=annealing,
+            annealing=self._annealing(run.parameters.prior),
             max_iter=self.max_iter,
             tol=self.tol,
-            random_state=random_state,
+            random_state=state.random_state,
             on_iteration=on_iteration,
+            rival=-np.inf if state.best is None else state.best.lower_bound,
         )
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -560,7 +609,7 @@ class SparseCoding(
 
     def _fitted(self, run, dtype):
         """Return the fitted attributes of a run of EM."""
-        parameters = run.parameters
+        parameters = run.kept
         n_features = parameters.components.shape[1]
         offset = parameters.offset
         return {
@@ -756,6 +805,10 @@ class SparseCoding(
     def posterior(self, X, n_states=10):
         """Return the most probable states of each data point.
 
+        Where the best state of a data point has ``max_active`` active latents, its
+        posterior is found anew with more of them and more candidates, until the best
+        state has fewer than it may have or there are 50,000 states.
+
         Parameters
         ----------
         X : array-like or dask array of shape (n_samples, n_features)
@@ -773,20 +826,17 @@ class SparseCoding(
             raise ValueError(f"n_states={n_states!r} is not valid; give an integer of at least 1.")
         check_is_fitted(self)
         X = self._checked(X)
-        e_step = self._e_step(X.dtype)
+        parameters = self._parameters()
+        truncation = self._truncation(len(self.components_), self.prior_)
+        e_step = self._superposition().e_step(self.prior_)
         with Workers(self.n_jobs, self.batch_size) as workers:
-            parts = list(workers.map(_Method(e_step, "top_states", (n_states,)), X))
-            marginals = list(workers.map(_Method(e_step, "codes", ("probability",)), X))
-        top = stacked(parts)
-        return Posterior(
-            support=top.support,
-            values=top.values,
-            variances=e_step.variances(top.support),
-            probabilities=np.exp(top.log_joint - top.log_evidence[:, None]),
-            marginals=np.concatenate(marginals),
-            entropy=top.entropy,
-            log_evidence=top.log_evidence,
-        )
+            return posterior_of(
+                X,
+                n_states,
+                workers,
+                lambda truncation: e_step(parameters, truncation, X.dtype),
+                truncation,
+            )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

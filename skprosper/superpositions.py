@@ -1,7 +1,10 @@
 """Superpositions: how active components combine, which E-step and M-step serve them."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import linalg
+from sklearn.isotonic import isotonic_regression
 
 from .annealing import Annealing
 from .em import initial_components, mean_and_root
@@ -22,6 +25,10 @@ _PROXIMAL = 1e-10
 _UNUSED = 1e-10
 # Start components vary as much as the data do in up to this many dimensions.
 _START_DIMENSIONS = 25
+# Components that tie under an order of magnitudes are this far apart, relatively.
+_APART = 1e-6
+# They change their order where their magnitudes differ by this many standard errors.
+_SIGNIFICANT = 4.0
 # An entry of a component that wins less than this share of what the best one wins.
 _UNATTAINED = 1e-12
 
@@ -29,8 +36,8 @@ _UNATTAINED = 1e-12
 class _Superposition:
     """A superposition that allows every component, prior, noise and offset."""
 
-    # what annealing="auto" stands for
-    annealing = Annealing()
+    # what annealing="auto" stands for, if the prior does not say
+    annealing = None
 
     @staticmethod
     def check(prior, noise, fit_offset):
@@ -44,6 +51,16 @@ class _Superposition:
     def allowed(components):
         """Return the allowed components next to those given."""
         return components
+
+    @staticmethod
+    def yielding(one, other):
+        """Return one component such that it yields to the other where they compete."""
+        return one
+
+    @staticmethod
+    def steadied(before, after, statistics):
+        """Return the parameters of an M-step such that EM does not go round in circles."""
+        return after
 
 
 class LinearSuperposition(_Superposition):
@@ -127,7 +144,7 @@ class MagnitudeMaximumSuperposition(_Superposition):
     magnitude = True
     # A cause that is hidden behind others says nothing: it takes more to part them.
     annealing = Annealing(
-        temperature=((0.0, 6.0), (0.7, 1.0)), components_noise=((0.0, 0.2), (0.7, 0.0))
+        temperature=((0.0, 6.0), (0.4, 1.0)), components_noise=((0.0, 0.2), (0.4, 0.0))
     )
 
     @classmethod
@@ -179,6 +196,33 @@ class MagnitudeMaximumSuperposition(_Superposition):
         """Return ybar of each code, shape (n_samples, n_features)."""
         return superpose(codes, components, cls.magnitude)
 
+    @staticmethod
+    def steadied(before, after, statistics):
+        """Return the parameters of an M-step such that EM does not go round in circles.
+
+        Which component is the largest at a feature does not change by chance alone.
+        """
+        attained = statistics["denominator"]
+        least = max(_UNATTAINED * attained.max(initial=0.0), np.finfo(np.float64).tiny)
+        W = _in_order(
+            before.components,
+            after.components,
+            np.maximum(attained, least),
+            before.noise.variance,
+        )
+        return replace(after, components=W)
+
+    @staticmethod
+    def yielding(one, other):
+        """Return one component such that it yields to the other where they compete.
+
+        Where magnitudes are alike and signs are not, the larger one explains the data of
+        both alone: if it is the wrong one, the two are never found active together.
+        """
+        magnitude, rival = np.abs(one), np.abs(other)
+        wins = (one * other < 0.0) & (magnitude >= rival) & (rival > 0.5 * magnitude)
+        return np.where(wins, 0.9 * np.sign(one) * rival, one)
+
     @classmethod
     def updated(cls, parameters, statistics, learn):
         """Return new components, no offset and the mean squared error.
@@ -214,6 +258,35 @@ class MaximumSuperposition(MagnitudeMaximumSuperposition):
     def e_step(prior):
         """Return the class of the E-step for a prior."""
         return MaximumEStep
+
+
+def _in_order(old, new, weight, variance):
+    """Return the new components with those changes of order undone that chance may make.
+
+    Which component is the largest at a feature decides who explains the data there. It
+    was taken for granted in the E-step; where two new magnitudes swap places by less than
+    their errors (variance over weight) do, that would only make EM go round in circles.
+    There the old order is kept: of the squared error, isotonic regression gives the
+    minimum under that condition. All arrays are (n_components, n_features).
+    """
+    sign = np.where(old < 0.0, -1.0, 1.0)
+    magnitude, error = sign * new, variance / weight
+    columns = np.arange(old.shape[1])
+    rank = np.lexsort((np.broadcast_to(-np.arange(len(old))[:, None], old.shape), np.abs(old)), 0)
+    for sweep in range(len(old)):
+        low = np.arange(sweep % 2, len(old) - 1, 2)
+        below, above = rank[low], rank[low + 1]
+        excess = magnitude[below, columns] - magnitude[above, columns]
+        scale = np.sqrt(error[below, columns] + error[above, columns])
+        swap = excess > _SIGNIFICANT * scale
+        rank[low], rank[low + 1] = np.where(swap, above, below), np.where(swap, below, above)
+    ordered = magnitude[rank, columns]
+    for d in np.flatnonzero(np.any(np.diff(ordered, axis=0) < 0.0, axis=0)):
+        pooled = isotonic_regression(ordered[:, d], sample_weight=weight[rank[:, d], d])
+        tied = np.diff(pooled, prepend=-np.inf) == 0.0
+        # apart by more than float32 resolves
+        magnitude[rank[:, d], d] = pooled * (1.0 + _APART * np.cumsum(tied))
+    return sign * magnitude
 
 
 SUPERPOSITIONS = {

@@ -132,7 +132,7 @@ def test_pipeline_classifies_digits_from_codes(named):
     # the maximum of non-negative components is for data with a meaningful zero
     pipeline = make_pipeline(
         StandardScaler(with_mean=named is not MaximalCausesAnalysis),
-        named(64, random_state=0, max_iter=40),
+        named(64, random_state=0, max_iter=60),
         LogisticRegression(max_iter=2000),
     )
     assert pipeline.fit(X[:1200], y[:1200]).score(X[1200:], y[1200:]) > 0.85

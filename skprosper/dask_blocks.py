@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 from dask import delayed
 
-from .parallel import on_chunk
+from .parallel import in_one_piece, on_chunk
 
 try:
     from distributed import CancelledError
@@ -122,7 +122,7 @@ class Blocks:
 
     def _parts(self, function):
         # the function goes out once, the workers pass it on
-        function = delayed(function, pure=False, traverse=False)
+        function = _task(in_one_piece(function))
         return [_task(_on_block)(function, x, w) for x, w in self._blocks]
 
     def _submitted(self, *parts):
@@ -167,7 +167,7 @@ def map_lazily(function, X):
     like = function(np.zeros((1, X.shape[1]), X.dtype))
     return X.map_blocks(
         _rows_of_block,
-        function=delayed(function, pure=False, traverse=False),
+        function=_task(in_one_piece(function)),
         dtype=like.dtype,
         chunks=(X.chunks[0], *((size,) for size in like.shape[1:])),
         drop_axis=1 if like.ndim == 1 else None,
@@ -180,7 +180,7 @@ def _rows_of_block(X, function):
 
 
 def _on_block(function, X, weights=None):
-    return on_chunk(function, np.ascontiguousarray(X), weights)
+    return on_chunk(function, X, weights)
 
 
 def _task(function):

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed, parallel_config, wrap_non_picklable_objects
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
@@ -55,14 +55,27 @@ _one_blas_thread = _OneBlasThread()
 
 
 def on_chunk(function, X, weights):
-    """Return ``function(X, weights)``, BLAS on one thread."""
+    """Return ``function(X, weights)``, BLAS on one thread.
+
+    What comes in a message may lie at odd addresses, for which numba and numpy have other
+    code, with other last bits.
+    """
+    X = np.require(X, requirements=["C", "A"])
+    weights = None if weights is None else np.require(weights, requirements=["C", "A"])
     with _one_blas_thread():
         return function(X, weights)
 
 
 def _on_rows(function, X, weights, rows):
-    chunk = np.ascontiguousarray(X[rows])
-    return on_chunk(function, chunk, None if weights is None else weights[rows])
+    return on_chunk(function, X[rows], None if weights is None else weights[rows])
+
+
+def in_one_piece(function):
+    """Return a function that is pickled to bytes, its arrays inside them.
+
+    They are unpickled at proper addresses; see `on_chunk`.
+    """
+    return wrap_non_picklable_objects(function)
 
 
 def is_dask_array(X):
@@ -156,6 +169,9 @@ class Workers:
         """Yield ``function(chunk, chunk_weights)`` in the order of the chunks."""
         if (blocks := self._on_dask(X, weights)) is not None:
             return blocks.map(function)
+        if isinstance(self._pool, Parallel):
+            # joblib would leave a file behind for what changes with every iteration
+            function = in_one_piece(function)
         chunks = chunk_rows(len(X), self.batch_size)
         task = delayed(_on_rows)
         return self._pool(task(function, X, weights, rows) for rows in chunks)

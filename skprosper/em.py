@@ -289,7 +289,10 @@ def run_em(
         gain = bound - run.previous
         change = abs(gain)
         steady = enough and step.exact and len(run.lower_bounds) > 1
-        run.parameters = iteration.maximised(learn, floor, steady)
+        learned = learn
+        if step.temperature != (1.0, 1.0) and annealing.hold_prior:
+            learned = tuple(name for name in learn if name != "prior")
+        run.parameters = iteration.maximised(learned, floor, steady)
         run.previous = bound if step.exact else -np.inf
         if run.trial is not None:
             run.judge(bound, tol, superposition)

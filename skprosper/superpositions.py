@@ -144,7 +144,9 @@ class MagnitudeMaximumSuperposition(_Superposition):
     magnitude = True
     # A cause that is hidden behind others says nothing: it takes more to part them.
     annealing = Annealing(
-        temperature=((0.0, 6.0), (0.4, 1.0)), components_noise=((0.0, 0.2), (0.4, 0.0))
+        temperature=((0.0, 6.0), (0.4, 1.0)),
+        components_noise=((0.0, 0.2), (0.4, 0.0)),
+        hold_prior=False,
     )
 
     @classmethod

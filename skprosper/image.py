@@ -28,6 +28,8 @@ _COARSE_STEP = 3
 _SHRINKAGE = 0.7
 # The largest number of components is one per so many patches.
 _LEAST_PATCHES = 32
+# A component used by no more patches than this fits their noise.
+_LEAST_USES = 16
 # Share of the patches' variances, the smallest ones, that hold nothing but noise.
 _NOISE_SHARE = 1 / 8
 _NOISE_PATCH = 8
@@ -233,7 +235,7 @@ def denoise(
     stays as it is, or texture that no component explains would count as noise. The fine
     model starts with many components and keeps those whose gain in log-likelihood
     exceeds what their parameters cost: a component used by n patches of D pixels has to
-    gain more than D / (2 n) nats in each.
+    gain more than D / (2 n) nats in each, and to be used by more than 16.
 
     Parameters
     ----------
@@ -385,7 +387,7 @@ def _pruned(model, patches):
     odds = np.log(prior.probability) - np.log1p(-prior.probability)
     gain = 0.5 * (signal - 1.0) - 0.5 * np.log(np.maximum(signal, 1.0)) + odds
     excess = gain * n_patches - 0.5 * n_features
-    kept = np.flatnonzero(excess > 0.0)
+    kept = np.flatnonzero((excess > 0.0) & (n_patches > _LEAST_USES))
     if len(kept) == 0:
         kept = np.argsort(excess)[-1:]
     if len(kept) == len(excess):

@@ -28,7 +28,7 @@ docs: $(VENV)/installed-docs  ## build the documentation
 	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
 	@echo "Open build/docs/index.html"
 
-bench: $(VENV)/installed-test  ## run the benchmarks, or one: make bench BENCH=benchmarks/NAME.py
+bench: $(VENV)/installed-bench  ## run the benchmarks, or one: make bench BENCH=benchmarks/NAME.py
 	@set -e; for program in $(BENCH); do echo "== $$program"; $(BIN)/python $$program; done
 
 clean:  ## remove .venv and all that was built

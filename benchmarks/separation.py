@@ -33,7 +33,15 @@ def main(options):
             for seed in range(options.seeds):
                 rng = np.random.default_rng(seed)
                 X, mixing = mixture(n_sources, options.samples, noise, rng)
-                gsc = GaussianSparseCoding(n_sources, learn_mean=False, random_state=seed).fit(X)
+                gsc = GaussianSparseCoding(
+                    n_sources,
+                    learn_mean=False,
+                    annealing=None,
+                    n_init=5,
+                    max_iter=500,
+                    tol=1e-5,
+                    random_state=seed,
+                ).fit(X)
                 ica = FastICA(n_sources, whiten="unit-variance", random_state=seed).fit(X)
                 found = gsc.components_, ica.mixing_.T
                 distances.append([amari_distance(W, mixing) for W in found])

@@ -5,6 +5,7 @@ from copy import copy
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.ndimage import gaussian_gradient_magnitude
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.image import extract_patches_2d
@@ -19,13 +20,13 @@ __all__ = ["ZCAWhitening", "denoise", "extract_patches", "reconstruct_from_patch
 
 # What `denoise` learns: components and EM iterations of the coarse and the fine model.
 _FULL = {"coarse": (256, 20), "fine": (1024, 30)}
-_FAST = {"coarse": (128, 10), "fine": (512, 12)}
+_FAST = {"coarse": (128, 10), "fine": (768, 12)}
 _PRUNED_ITERATIONS = 8
 # The coarse model, of patches twice as wide, learns from one patch in so many.
 _COARSE_STEP = 3
 # Patches overlap: averaging them reduces noise but not what shrinking took away, so a
 # patch is shrunk less than would be best for it alone.
-_SHRINKAGE = 0.7
+_SHRINKAGE = 0.65
 # The largest number of components is one per so many patches.
 _LEAST_PATCHES = 32
 # A component used by no more patches than this fits their noise.
@@ -33,6 +34,10 @@ _LEAST_USES = 16
 # Share of the patches' variances, the smallest ones, that hold nothing but noise.
 _NOISE_SHARE = 1 / 8
 _NOISE_PATCH = 8
+# Scale in pixels at which patches are judged flat, and what that choice takes from the
+# variance of pure noise.
+_FLAT_SCALE = 2.0
+_FLAT_GAIN = 1 / 0.95**2
 # Noise below this share of the patches' mean square has no effect.
 _LEAST_NOISE = 1e-5
 
@@ -231,7 +236,8 @@ def denoise(
     gives the means of the patches, which the fine model takes for granted.
 
     The noise is not asked for. Its variance is the mean of the smallest eigenvalues of
-    the covariance of the patches, along which natural images vary least [2]_. In EM it
+    the covariance of patches, of all or of flat ones, whichever is less: along these
+    directions natural images vary least [2]_. In EM it
     stays as it is, or texture that no component explains would count as noise. The fine
     model starts with many components and keeps those whose gain in log-likelihood
     exceeds what their parameters cost: a component used by n patches of D pixels has to
@@ -345,14 +351,27 @@ def denoise(
 
 
 def _noise_variance(pixels):
-    """Estimate the noise variance from the patches' smallest variances."""
+    """Estimate the noise variance from directions in which patches vary least.
+
+    The smaller of two estimates: from all patches, and from those where the image is
+    flat at a larger scale, which have less texture.
+    """
     side = tuple(min(_NOISE_PATCH, length) for length in pixels.shape[:2])
-    channels = pixels.reshape(*pixels.shape[:2], -1)
-    patches = [extract_patches(channels[:, :, c], side) for c in range(channels.shape[2])]
-    patches = np.concatenate(patches).astype(np.float64)
+    channels = np.moveaxis(pixels.reshape(*pixels.shape[:2], -1).astype(np.float64), 2, 0)
+    patches = np.concatenate([extract_patches(channel, side) for channel in channels])
+    slopes = [gaussian_gradient_magnitude(channel, _FLAT_SCALE) for channel in channels]
+    slopes = np.concatenate([extract_patches(slope, side).mean(axis=1) for slope in slopes])
+    flat = patches[slopes <= np.median(slopes)]
+    estimate = min(
+        _least_variance(patches, _NOISE_SHARE), _FLAT_GAIN * _least_variance(flat, 2 * _NOISE_SHARE)
+    )
+    return max(estimate, _LEAST_NOISE * patches.var())
+
+
+def _least_variance(patches, share):
+    """Return the mean of a share of the eigenvalues of the patches' covariance."""
     variances = np.linalg.eigvalsh(np.atleast_2d(np.cov(patches, rowvar=False)))
-    smallest = variances[: max(1, int(_NOISE_SHARE * len(variances)))].mean()
-    return max(smallest, _LEAST_NOISE * variances.mean())
+    return variances[: max(1, int(share * len(variances)))].mean()
 
 
 def _centred(pixels, smooth, patch_size):

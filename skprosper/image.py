@@ -331,8 +331,9 @@ def denoise(
 
     wide = tuple(min(2 * side, length) for side, length in zip(patch_size, pixels.shape))
     with warnings.catch_warnings():
-        # the iterations are a budget
+        # the iterations are a budget, and so are the states
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", message=".*the truncation may bias the fit")
         patches, means = _centred(pixels, pixels, wide)
         coarse = fitted(patches[::_COARSE_STEP], *settings["coarse"])
         smooth = _assembled(coarse, patches, means, wide, pixels.shape)

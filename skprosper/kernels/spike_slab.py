@@ -359,10 +359,13 @@ def start_group(codes, slabs, pursuit, members, reference, walk):
 @njit(**INLINE)
 def spread_alone(code, alone, largest, slabs):
     """Write the weights of the latents active alone; return their sum."""
-    total = 0.0
     for h in range(code.size):
         u = np.float64(code[h])
         alone[h] = exp(np.float64(slabs.bias[h]) + 0.5 * u * u - largest)
+    # in a loop of its own: whether a sum in a loop that writes is vectorised depends on
+    # where its arrays lie, and with it the sum's last bit
+    total = 0.0
+    for h in range(code.size):
         total += alone[h]
     return total
 

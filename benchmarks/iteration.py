@@ -21,7 +21,7 @@ from skprosper.em import Parameters, Problem, data_moments, m_step
 from skprosper.inference.base import Truncation
 from skprosper.noise import IsotropicNoise
 from skprosper.parallel import Workers
-from skprosper.priors import BinaryPrior, DiscretePrior, TernaryPrior
+from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, TernaryPrior
 from skprosper.superpositions import SUPERPOSITIONS
 
 N_COMPONENTS, LEARN = 400, ("components", "prior", "noise")
@@ -29,6 +29,7 @@ MODELS = {
     "BSC": (BinaryPrior(), "linear"),
     "TSC": (TernaryPrior(), "linear"),
     "DSC 0, 1, 2": (DiscretePrior((0, 1, 2)), "linear"),
+    "GSC": (SpikeSlabPrior(), "linear"),
     "MCA": (BinaryPrior(), "maximum"),
     "MMCA": (BinaryPrior(), "magnitude-maximum"),
 }

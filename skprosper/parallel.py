@@ -144,6 +144,9 @@ class Workers:
             self._pool = Parallel(n_jobs=n_jobs, return_as="generator")
 
     def __enter__(self):
+        # all the while, so that what happens between the chunks rounds the same way too
+        self._blas = _one_blas_thread()
+        self._blas.__enter__()
         if self._pool is not None:
             self._pool.__enter__()
         return self
@@ -152,6 +155,7 @@ class Workers:
         self._blocks = None
         if self._pool is not None:
             self._pool.__exit__(*error)
+        self._blas.__exit__(*error)
 
     def _on_dask(self, X, weights):
         """Return the blocks of X on dask, None where the chunks go through joblib."""

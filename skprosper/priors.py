@@ -342,11 +342,11 @@ class SpikeSlabPrior(BaseEstimator):
     mean : float or array-like of shape (n_components,), default=0.0
         Mean mu of the slabs at the start of EM.
 
-    covariance : {"diagonal", "full"}, float or array-like of shape (n_components,) or \\
-            (n_components, n_components), default="diagonal"
-        Covariance Psi of the slabs at the start of EM: with a name the identity. It
-        stays diagonal with "diagonal", a number or (n_components,) variances. A full
-        one lets the strengths of components that are active together correlate.
+    covariance : {"diagonal", "full"}, float or array-like, default="diagonal"
+        Covariance Psi of the slabs at the start of EM: the identity with a name, a
+        number or (n_components,) variances, or (n_components, n_components). It stays
+        diagonal unless it is "full" or of the last shape. A full one lets the strengths
+        of components that are active together correlate.
 
     learn_mean : bool, default=True
         Whether EM updates the mean; with False it stays as given.

@@ -79,12 +79,15 @@ def pair_halves(states, left_energies, right_energies, field, reference, cutoff,
             left_sums *= shrink
             right_sums *= shrink
             products *= shrink
-        total = 0.0
         for b in range(n):
             w = exp(row[b] - reference)
             row[b] = w
             right_sums[b] += w
-            total += w
+        # in a loop of its own: whether a sum in a loop that writes is vectorised depends
+        # on where its arrays lie, and with it the sum's last bit
+        total = 0.0
+        for b in range(n):
+            total += row[b]
         left_sums[a] = total
         for i in range(left.kinds.shape[0]):
             v = left.values[i, a]

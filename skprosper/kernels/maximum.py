@@ -399,11 +399,12 @@ def infer(model, tree, x, projection, work):
     energies, weights = work.energies, work.weights
     for s in range(energies.size):
         reference = maximum(reference, energies[s])
-    total = 0.0
+    # sums in loops of their own, see linear.pair_halves
     for s in range(energies.size):
-        w = exp(energies[s] - reference)
-        weights[s] = w
-        total += w
+        weights[s] = exp(energies[s] - reference)
+    total = 0.0
+    for s in range(weights.size):
+        total += weights[s]
     # All single-latent states at once; the candidates' own are counted above.
     for k in range(model.values.size):
         v, b, single = model.single_values[k], model.bias[k], work.singles[k]

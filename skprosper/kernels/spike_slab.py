@@ -362,8 +362,7 @@ def spread_alone(code, alone, largest, slabs):
     for h in range(code.size):
         u = np.float64(code[h])
         alone[h] = exp(np.float64(slabs.bias[h]) + 0.5 * u * u - largest)
-    # in a loop of its own: whether a sum in a loop that writes is vectorised depends on
-    # where its arrays lie, and with it the sum's last bit
+    # in a loop of its own, see linear.pair_halves
     total = 0.0
     for h in range(code.size):
         total += alone[h]

@@ -18,6 +18,8 @@ from .priors import SpikeSlabPrior
 
 __all__ = ["ZCAWhitening", "denoise", "extract_patches", "reconstruct_from_patches"]
 
+# Side of a patch in pixels, and where noise prevails.
+_PATCH, _WIDE_PATCH = 8, 10
 # What `denoise` learns: components and EM iterations of the coarse and the fine model.
 _FULL = {"coarse": (256, 20), "fine": (1024, 30)}
 _FAST = {"coarse": (128, 10), "fine": (768, 12)}
@@ -207,7 +209,7 @@ def _n_places(patch_size, image_shape):
     {
         "image": ["array-like"],
         "estimator": [HasMethods(["fit", "reconstruct"]), None],
-        "patch_size": [Interval(Integral, 2, None, closed="left"), tuple],
+        "patch_size": [Interval(Integral, 2, None, closed="left"), tuple, None],
         "fast": ["boolean"],
         "callbacks": [list, tuple, None],
         "n_jobs": [Integral, None],
@@ -220,7 +222,7 @@ def denoise(
     image,
     estimator=None,
     *,
-    patch_size=8,
+    patch_size=None,
     fast=False,
     callbacks=None,
     n_jobs=None,
@@ -251,8 +253,9 @@ def denoise(
     estimator : estimator instance, default=None
         The fine model, to be fitted to the patches less their means; it has ``fit`` and
         ``reconstruct``. None: `GaussianSparseCoding` as described.
-    patch_size : int or tuple of two ints, default=8
-        Height and width of a patch of the fine model in pixels.
+    patch_size : int or tuple of two ints, default=None
+        Height and width of a patch of the fine model in pixels. None: 8, or 10 where
+        noise makes up more than half of the image's variance.
     fast : bool, default=False
         Whether to learn fewer components in fewer iterations.
     callbacks : list of callbacks, default=None
@@ -308,12 +311,15 @@ def denoise(
         allow_nd=True,
         input_name="image",
     )
-    patch_size = _check_patch_size(patch_size, pixels.shape)
+    chosen = _check_patch_size(_PATCH if patch_size is None else patch_size, pixels.shape)
     random_state = check_random_state(random_state)
     settings = _FAST if fast else _FULL
     if pixels.min() == pixels.max():
         raise ValueError(f"image is constant, {pixels.flat[0]:g}: there is nothing to learn.")
     variance = _noise_variance(pixels)
+    if patch_size is None and variance > 0.5 * pixels.var():
+        chosen = tuple(min(_WIDE_PATCH, length) for length in pixels.shape[:2])
+    patch_size = chosen
 
     def fitted(patches, n_components, max_iter):
         model = GaussianSparseCoding(

@@ -56,6 +56,12 @@ def test_dtype_and_range_stay(dtype):
     assert_allclose(denoised, expected, atol=atol)
 
 
+def test_patches_are_wider_where_noise_prevails():
+    for sigma, side in ((20.0, 8), (120.0, 10)):
+        _, model = denoise(with_noise(stripes(), sigma), return_estimator=True, **SETTINGS)
+        assert model.n_features_in_ == side**2
+
+
 def test_the_unit_of_an_image_does_not_matter():
     noisy = with_noise(stripes())
     scaled = denoise(noisy / 255 - 3, **SETTINGS)

@@ -1,6 +1,7 @@
 """Images as data: patches, images from patches, whitening, denoising."""
 
 import warnings
+from contextlib import contextmanager
 from copy import copy
 from numbers import Integral, Real
 
@@ -311,15 +312,15 @@ def denoise(
         allow_nd=True,
         input_name="image",
     )
-    chosen = _check_patch_size(_PATCH if patch_size is None else patch_size, pixels.shape)
+    adaptive = patch_size is None
+    patch_size = _check_patch_size(_PATCH if adaptive else patch_size, pixels.shape)
     random_state = check_random_state(random_state)
     settings = _FAST if fast else _FULL
     if pixels.min() == pixels.max():
         raise ValueError(f"image is constant, {pixels.flat[0]:g}: there is nothing to learn.")
     variance = _noise_variance(pixels)
-    if patch_size is None and variance > 0.5 * pixels.var():
-        chosen = tuple(min(_WIDE_PATCH, length) for length in pixels.shape[:2])
-    patch_size = chosen
+    if adaptive and variance > 0.5 * pixels.var():
+        patch_size = tuple(min(_WIDE_PATCH, length) for length in pixels.shape[:2])
 
     def fitted(patches, n_components, max_iter):
         model = GaussianSparseCoding(
@@ -336,25 +337,32 @@ def denoise(
         return model.set_callbacks(*(callbacks or ())).fit(patches)
 
     wide = tuple(min(2 * side, length) for side, length in zip(patch_size, pixels.shape))
-    with warnings.catch_warnings():
-        # the iterations are a budget, and so are the states
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", message=".*the truncation may bias the fit")
-        patches, means = _centred(pixels, pixels, wide)
+    patches, means = _centred(pixels, pixels, wide)
+    with _on_a_budget():
         coarse = fitted(patches[::_COARSE_STEP], *settings["coarse"])
-        smooth = _assembled(coarse, patches, means, wide, pixels.shape)
-        patches, means = _centred(pixels, smooth, patch_size)
-        if estimator is None:
+    smooth = _assembled(coarse, patches, means, wide, pixels.shape)
+    patches, means = _centred(pixels, smooth, patch_size)
+    if estimator is None:
+        with _on_a_budget():
             estimator = _pruned(fitted(patches, *settings["fine"]), patches)
-            denoised = _assembled(estimator, patches, means, patch_size, pixels.shape)
-        else:
-            patches = estimator.fit(patches).reconstruct(patches) + means
-            denoised = reconstruct_from_patches(patches, patch_size, pixels.shape)
+        denoised = _assembled(estimator, patches, means, patch_size, pixels.shape)
+    else:
+        patches = estimator.fit(patches).reconstruct(patches) + means
+        denoised = reconstruct_from_patches(patches, patch_size, pixels.shape)
     denoised = np.clip(denoised, pixels.min(), pixels.max())
     if image.dtype.kind != "f":
         denoised = np.rint(denoised)
     denoised = denoised.astype(image.dtype)
     return (denoised, estimator) if return_estimator else denoised
+
+
+@contextmanager
+def _on_a_budget():
+    """Silence warnings that the iterations and states of a fit are few: they are chosen so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", message=".*the truncation may bias the fit")
+        yield
 
 
 def _noise_variance(pixels):

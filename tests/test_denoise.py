@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.callback import ScoringMonitor
+from sklearn.exceptions import ConvergenceWarning
 
 from skprosper import BinarySparseCoding, GaussianSparseCoding
 from skprosper.image import denoise
@@ -76,6 +77,12 @@ def test_the_fine_model_may_be_given():
     assert model is given
     assert model.components_.shape == (20, 30)
     assert psnr(denoised, clean, 255) > psnr(noisy, clean, 255) + 3
+
+
+def test_a_given_model_that_does_not_converge_warns():
+    given = BinarySparseCoding(5, max_iter=2, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="max_iter=2"):
+        denoise(with_noise(stripes(32)), given, **SETTINGS)
 
 
 def test_callbacks_hear_of_every_fit():

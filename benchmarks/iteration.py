@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from skprosper.datasets import load_image_patches
 from skprosper.em import Parameters, Problem, data_moments, m_step
 from skprosper.inference.base import Truncation
+from skprosper.initialisation import mean_and_deviations
 from skprosper.noise import IsotropicNoise
 from skprosper.parallel import Workers
 from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, TernaryPrior
@@ -41,10 +42,10 @@ def learned_problem(X, model, workers, n_iter):
     moments = data_moments(X, None)
     prior, superposition = MODELS[model]
     prior, superposition = prior.start(N_COMPONENTS), SUPERPOSITIONS[superposition]
-    start = moments, prior, N_COMPONENTS, False, np.random.RandomState(0)
-    W = superposition.initial_components(*start)
-    parameters = Parameters(W, prior, IsotropicNoise(float(X.var())), None)
     problem = Problem(X, None, workers, superposition, Truncation(8, 5, True), moments)
+    start = mean_and_deviations(None, problem, N_COMPONENTS, np.random.RandomState(0))
+    W = superposition.initial_components(*start, prior, centred=False)
+    parameters = Parameters(W, prior, IsotropicNoise(float(X.var())), None)
     for _ in range(n_iter):
         parameters = iterate(problem, parameters)
     return problem, parameters

@@ -98,13 +98,17 @@ class Blocks:
             self._scattered = [None] * len(chunks)
             self._scatter()
 
-    def map(self, function):
-        """Yield ``function(chunk, chunk_weights)`` in the order of the blocks."""
+    def map(self, function, arguments=None):
+        """Yield ``function(chunk, chunk_weights, *arguments)`` in the order of the blocks."""
+
+        def parts():
+            return self._parts(function, arguments)
+
         if self._client is None:
-            yield from dask.compute(*self._parts(function))
+            yield from dask.compute(*parts())
             return
-        for i, future in enumerate(self._submitted(*self._parts(function))):
-            yield self._result(future, lambda: self._parts(function)[i])  # noqa: B023
+        for i, future in enumerate(self._submitted(*parts())):
+            yield self._result(future, lambda: parts()[i])  # noqa: B023
 
     def sum(self, function, add):
         """Return the sum over the blocks, neighbours added in pairs as a binary tree."""
@@ -120,10 +124,15 @@ class Blocks:
             return total().compute()
         return self._result(*self._submitted(total()), total)
 
-    def _parts(self, function):
+    def _parts(self, function, arguments=None):
         # the function goes out once, the workers pass it on
         function = _task(in_one_piece(function))
-        return [_task(_on_block)(function, x, w) for x, w in self._blocks]
+        arguments = arguments or [()] * len(self._blocks)
+        return [
+            _task(_on_block)(function, x, w, own)
+            for (x, w), own in zip(self._blocks, arguments, strict=True)
+            if own is not None
+        ]
 
     def _submitted(self, *parts):
         # what goes out is as large as the parameters: no reason to warn of it
@@ -179,8 +188,8 @@ def _rows_of_block(X, function):
     return _on_block(function, X)
 
 
-def _on_block(function, X, weights=None):
-    return on_chunk(function, X, weights)
+def _on_block(function, X, weights=None, arguments=()):
+    return on_chunk(function, X, weights, arguments)
 
 
 def _task(function):

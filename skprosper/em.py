@@ -1,9 +1,8 @@
-"""Truncated variational EM: initialise, then E-step, M-step, until nothing moves."""
+"""Truncated variational EM: E-step, M-step, until nothing moves."""
 
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import linalg
 from sklearn.utils import assert_all_finite
 
 from .annealing import AnnealingStep
@@ -108,32 +107,6 @@ def data_moments(X, weights):
     weighted = x * (1.0 if weights is None else weights[:, None])
     with np.errstate(over="ignore", invalid="ignore"):  # the fit checks the scale
         return {**data_squares(X, weights), "second": weighted.T @ x}
-
-
-def mean_and_root(moments):
-    """Return the data's mean and the symmetric root of their covariance."""
-    mean = moments["sum"] / moments["weight"]
-    covariance = moments["second"] / moments["weight"] - np.outer(mean, mean)
-    eigenvalues, vectors = linalg.eigh(covariance)
-    # rounding errors of vanishing eigenvalues would be magnified by the root
-    eigenvalues[eigenvalues < 1e-10 * eigenvalues[-1]] = 0.0
-    return mean, (vectors * np.sqrt(eigenvalues)) @ vectors.T
-
-
-def initial_components(moments, prior, n_components, centred, random_state):
-    """Draw components so that the model's mean and covariance are the data's.
-
-    With E[s] and E[s^2] of the prior, W_h = mean / (H E[s]) + C z_h / sqrt(H E[s^2]),
-    C C^T the data's covariance and z_h standard normal. The draw depends on the data
-    through its moments alone: not on the order of the rows, nor on their unit.
-    """
-    mean, root = mean_and_root(moments)
-    first, second = prior.moments(n_components)
-    z = random_state.standard_normal((n_components, len(mean)))
-    components = z @ root / np.sqrt(second.sum())
-    if not centred and first.sum() != 0.0:
-        components += mean / first.sum()
-    return components
 
 
 def mean_square(moments, centred):

@@ -54,8 +54,8 @@ class _OneBlasThread:
 _one_blas_thread = _OneBlasThread()
 
 
-def on_chunk(function, X, weights):
-    """Return ``function(X, weights)``, BLAS on one thread.
+def on_chunk(function, X, weights, arguments=()):
+    """Return ``function(X, weights, *arguments)``, BLAS on one thread.
 
     What comes in a message may lie at odd addresses, for which numba and numpy have other
     code, with other last bits.
@@ -63,11 +63,11 @@ def on_chunk(function, X, weights):
     X = np.require(X, requirements=["C", "A"])
     weights = None if weights is None else np.require(weights, requirements=["C", "A"])
     with _one_blas_thread():
-        return function(X, weights)
+        return function(X, weights, *arguments)
 
 
-def _on_rows(function, X, weights, rows):
-    return on_chunk(function, X[rows], None if weights is None else weights[rows])
+def _on_rows(function, X, weights, rows, arguments):
+    return on_chunk(function, X[rows], None if weights is None else weights[rows], arguments)
 
 
 def in_one_piece(function):
@@ -169,16 +169,24 @@ class Workers:
             self._blocks = Blocks(X, weights, chunks, self._client)
         return self._blocks
 
-    def map(self, function, X, weights=None):
-        """Yield ``function(chunk, chunk_weights)`` in the order of the chunks."""
+    def map(self, function, X, weights=None, arguments=None):
+        """Yield ``function(chunk, chunk_weights, *arguments)`` in the order of the chunks.
+
+        ``arguments`` has a tuple for each chunk, None for those to leave out.
+        """
         if (blocks := self._on_dask(X, weights)) is not None:
-            return blocks.map(function)
+            return blocks.map(function, arguments)
         if isinstance(self._pool, Parallel):
             # joblib would leave a file behind for what changes with every iteration
             function = in_one_piece(function)
         chunks = chunk_rows(len(X), self.batch_size)
         task = delayed(_on_rows)
-        return self._pool(task(function, X, weights, rows) for rows in chunks)
+        arguments = arguments or [()] * len(chunks)
+        return self._pool(
+            task(function, X, weights, rows, own)
+            for rows, own in zip(chunks, arguments, strict=True)
+            if own is not None
+        )
 
     def sum(self, function, X, weights=None):
         """Return the sum of ``function(chunk, chunk_weights)``, a dict of arrays."""

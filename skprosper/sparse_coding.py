@@ -36,6 +36,7 @@ from .em import (
     run_em,
 )
 from .inference.base import Truncation
+from .initialisation import INITIALISATIONS, mean_and_deviations
 from .kernels.states import count_states
 from .noise import NOISES
 from .parallel import Workers, is_dask_array
@@ -108,8 +109,13 @@ class SparseCoding(
     learn : tuple of str, default=("components", "prior", "noise")
         What EM updates; the rest stays as initialised.
 
-    components_init : array-like of shape (n_components, n_features), default=None
-        Components at the start of EM; None draws them from the data's covariance.
+    components_init : {"k-means++", "random_from_data", "random"} or array-like, default=None
+        Components at the start of EM, (n_components, n_features). None draws them with the
+        data's mean and covariance, "random" with its mean and mean variance alone.
+        "random_from_data" takes data points at random, "k-means++" data points far from
+        each other, both scaled such that the model has about the mean and covariance of
+        the data. Of fewer distinct data points than components each is taken once, and
+        the rest are drawn as with None.
 
     noise_init : float or array-like, default=None
         Noise variance at the start of EM, in squared units of X: a number, or
@@ -223,7 +229,7 @@ class SparseCoding(
         "max_active": [Interval(Integral, 1, None, closed="left"), None],
         "selection": [StrOptions({"pursuit", "marginal"})],
         "learn": [tuple, list, set],
-        "components_init": ["array-like", None],
+        "components_init": [StrOptions(INITIALISATIONS), "array-like", None],
         "noise_init": [Interval(Real, 0, None, closed="neither"), "array-like", None],
         "annealing": [StrOptions({"auto"}), Annealing, None],
         "n_init": [Interval(Integral, 1, None, closed="left")],
@@ -547,9 +553,12 @@ class SparseCoding(
         prior = prior.start(n_components)
         if self.warm_start and hasattr(self, "components_"):
             return self._parameters(n_components)
-        if self.components_init is None:
+        if self.components_init is None or isinstance(self.components_init, str):
+            mean, deviations = mean_and_deviations(
+                self.components_init, problem, n_components, random_state
+            )
             components = problem.superposition.initial_components(
-                problem.moments, prior, n_components, self.fit_offset, random_state
+                mean, deviations, prior, self.fit_offset
             )
         else:
             components = check_array(

@@ -7,7 +7,6 @@ from scipy import linalg
 from sklearn.isotonic import isotonic_regression
 
 from .annealing import Annealing
-from .em import initial_components, mean_and_root
 from .inference.linear import LinearEStep
 from .inference.maximum import (
     MagnitudeMaximumEStep,
@@ -66,7 +65,18 @@ class _Superposition:
 class LinearSuperposition(_Superposition):
     """ybar(s) = sum_h s_h W_h."""
 
-    initial_components = staticmethod(initial_components)
+    @staticmethod
+    def initial_components(mean, deviations, prior, centred):
+        """Return components that give the model the data's mean and covariance.
+
+        With E[s] and E[s^2] of the prior, W_h = mean / (H E[s]) + deviation_h / sqrt(H E[s^2]);
+        the deviations, (H, D), have the data's covariance.
+        """
+        first, second = prior.moments(len(deviations))
+        components = deviations / np.sqrt(second.sum())
+        if not centred and first.sum() != 0.0:
+            components += mean / first.sum()
+        return components
 
     @staticmethod
     def e_step(prior):
@@ -170,23 +180,21 @@ class MagnitudeMaximumSuperposition(_Superposition):
             )
 
     @classmethod
-    def initial_components(cls, moments, prior, n_components, centred, random_state):
-        """Draw components around what the data are where a latent is active.
+    def initial_components(cls, mean, deviations, prior, centred):
+        """Return components around what the data are where a latent is active.
 
-        Their mean is the data's over P(any latent is active), their covariance that of
-        the data, both in the unit of an active value; like the data's moments they do
-        not depend on the order of the rows. In many dimensions the covariance is
-        smaller: what a component says at random costs |W_h|^2 / (2 sigma^2) nats, and if
-        that is much no latent is ever active.
+        Their mean is the data's over P(any latent is active), their deviations, (H, D), have
+        the data's covariance, both in the unit of an active value. In many dimensions the
+        deviations are made smaller: what a component says at random costs
+        |W_h|^2 / (2 sigma^2) nats, and if that is much no latent is ever active.
         """
-        mean, root = mean_and_root(moments)
+        n_components = len(deviations)
         first, second = prior.moments(n_components)
         any_active = -np.expm1(prior.log_zero(n_components))
-        z = random_state.standard_normal((n_components, len(mean)))
         amplitude = prior.amplitudes(n_components)[:, None]
         shift = (first.sum() / second.sum()) * mean / any_active
         spread = min(1.0, np.sqrt(_START_DIMENSIONS / len(mean)))
-        return cls.allowed(shift + spread * (z @ root) / amplitude)
+        return cls.allowed(shift + spread * deviations / amplitude)
 
     @staticmethod
     def e_step(prior):

@@ -1,0 +1,90 @@
+"""Where components start: each at a deviation of its own from the data's mean.
+
+What is drawn here are the deviations; ``initial_components`` of the superposition makes
+components of them such that the model has about the mean and the covariance of the data.
+"""
+
+import numpy as np
+from scipy import linalg
+from sklearn.cluster import kmeans_plusplus
+
+INITIALISATIONS = {"k-means++", "random_from_data", "random"}
+# Rows that are drawn to choose from: at least, and for each component.
+_LEAST_ROWS, _ROWS_PER_COMPONENT = 1024, 10
+
+
+def mean_and_deviations(init, problem, n_components, random_state):
+    """Return the data's mean (D,), and a deviation from it for each component (H, D).
+
+    Without an ``init`` the deviations are normal with the data's covariance; "random" ones
+    have its mean variance alone. "random_from_data" are those of different rows,
+    "k-means++" of rows far apart; where there are too few rows, the others are normal.
+    They do not depend on the unit of the data, normal ones not on the order of the rows.
+    """
+    mean, root = _mean_and_root(problem.moments)
+    normal = random_state.standard_normal((n_components, len(mean)))
+    if init == "random":
+        return mean, normal * (linalg.norm(root) / np.sqrt(len(mean)))
+    deviations = normal @ root
+    if init is not None:
+        n_rows = max(_LEAST_ROWS, _ROWS_PER_COMPONENT * n_components)
+        rows, counts = _distinct(_drawn_rows(problem, n_rows, random_state))
+        n_found = min(n_components, len(rows))
+        if init == "k-means++":
+            rows, _ = kmeans_plusplus(
+                rows, n_found, sample_weight=counts, random_state=random_state
+            )
+        deviations[:n_found] = rows[:n_found] - mean
+    return mean, deviations
+
+
+def _mean_and_root(moments):
+    """Return the data's mean and the symmetric root of their covariance."""
+    mean = moments["sum"] / moments["weight"]
+    covariance = moments["second"] / moments["weight"] - np.outer(mean, mean)
+    eigenvalues, vectors = linalg.eigh(covariance)
+    # rounding errors of vanishing eigenvalues would be magnified by the root
+    eigenvalues[eigenvalues < 1e-10 * eigenvalues[-1]] = 0.0
+    return mean, (vectors * np.sqrt(eigenvalues)) @ vectors.T
+
+
+def _drawn_rows(problem, n_rows, random_state):
+    """Draw rows of the data with replacement, in proportion to their weights.
+
+    A row is found at a position in the running sum of the weights: a weight of 2 equals
+    the row twice, one after the other. Only what is drawn leaves its chunk.
+    """
+    X, weights, workers = problem.X, problem.weights, problem.workers
+    bounds = np.cumsum([0.0, *workers.map(_total_weight, X, weights)])
+    positions = _below(bounds[-1], bounds[-1] * random_state.uniform(size=n_rows))
+    chunks = np.searchsorted(bounds[1:], positions, side="right")
+    drawn = np.unique(chunks)
+    arguments = [None] * (len(bounds) - 1)
+    for i in drawn:
+        arguments[i] = (positions[chunks == i] - bounds[i],)
+    rows = np.empty((n_rows, X.shape[1]))
+    for i, part in zip(drawn, workers.map(_rows_at, X, weights, arguments), strict=True):
+        rows[chunks == i] = part
+    return rows
+
+
+def _total_weight(X, weights):
+    return float(len(X)) if weights is None else np.cumsum(weights)[-1]
+
+
+def _rows_at(X, weights, positions):
+    """Return the rows of a chunk at positions in the running sum of its weights."""
+    bounds = np.cumsum(np.ones(len(X)) if weights is None else weights)
+    return X[np.searchsorted(bounds, _below(bounds[-1], positions), side="right")]
+
+
+def _below(bound, positions):
+    # what rounding has put on the bound would belong to no row
+    return np.minimum(positions, np.nextafter(bound, 0.0))
+
+
+def _distinct(rows):
+    """Return each row once, in the order of the first ones, and how often it comes."""
+    _, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return rows[first[order]], counts[order].astype(np.float64)

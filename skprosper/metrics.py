@@ -3,11 +3,22 @@
 from numbers import Real
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment, nnls
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_params
 
-__all__ = ["amari_distance", "match_components", "psnr", "recovered_components"]
+__all__ = [
+    "amari_distance",
+    "distinct_components",
+    "match_components",
+    "psnr",
+    "recovered_components",
+]
+
+# A component that explains less than this share of what the strongest one does is faint.
+_FAINT = 0.1
+# One is made of up to three others where they leave less of its square.
+_MADE_OF, _LEFT = 3, 0.25
 
 
 @validate_params(
@@ -124,6 +135,79 @@ def recovered_components(learned, true, *, threshold=0.95, ignore_sign=False):
     if ignore_sign:
         cosine = np.abs(cosine)
     return int(np.count_nonzero(cosine > threshold))
+
+
+@validate_params(
+    {"components": ["array-like"], "usage": ["array-like"], "ignore_sign": ["boolean"]},
+    prefer_skip_nested_validation=True,
+)
+def distinct_components(components, usage, *, ignore_sign=False):
+    """Tell the components that stand for a cause of their own from those to spare.
+
+    A model with more components than there are causes uses the others too: some hardly,
+    some in place of another one, some for causes that come together. Left out are
+    components that explain little (usage times squared norm less than a tenth of the
+    largest) and, from the most used one down, those that lie within 30 degrees of another
+    one or of a sum of up to three.
+
+    In an overcomplete dictionary of few features three components come close to any
+    other: there the score on held-out data has to tell.
+
+    Parameters
+    ----------
+    components : array-like of shape (n_components, n_features)
+        Learned components, `components_` of an estimator.
+    usage : array-like of shape (n_components,)
+        Share of the data points in which each of them is active, `usage_` of an estimator.
+    ignore_sign : bool, default=False
+        Whether components may be subtracted as well as added, as they are under a prior of
+        either sign such as the ternary and the spike-and-slab one.
+
+    Returns
+    -------
+    index : ndarray of shape (n_distinct,), dtype int
+        Rows of `components`, from the most used one down.
+
+    Raises
+    ------
+    ValueError
+        If there is not one usage for each component, or one is negative.
+
+    Examples
+    --------
+    >>> from skprosper.metrics import distinct_components
+    >>> components = [[1, 0, 0], [0, 2, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]]
+    >>> distinct_components(components, [0.2, 0.3, 0.1, 0.1, 0.001])
+    array([1, 0])
+    """
+    components = check_array(components, dtype=np.float64, input_name="components")
+    usage = check_array(usage, dtype=np.float64, ensure_2d=False, input_name="usage")
+    if usage.shape != (len(components),) or usage.min() < 0:
+        raise ValueError(
+            f"usage has shape {usage.shape} and a minimum of {usage.min():g}; give one share of "
+            f"at least 0 for each of the {len(components)} components."
+        )
+    unit = _unit_rows(components)
+    largest = np.abs(components).max() or 1.0
+    strength = np.sqrt(usage) * np.linalg.norm(components / largest, axis=1)
+    index = []
+    for h in np.argsort(-usage, kind="stable"):
+        if strength[h] ** 2 > _FAINT * strength.max() ** 2:
+            if _left(unit[h], unit[index], ignore_sign) > _LEFT:
+                index.append(h)
+    return np.array(index, dtype=int)
+
+
+def _left(target, others, ignore_sign):
+    """Return the squared norm that few others leave of a target, picked one by one."""
+    picked, rest = [], target
+    for _ in range(min(_MADE_OF, len(others))):
+        match = others @ rest
+        picked.append(np.argmax(np.abs(match) if ignore_sign else match))
+        basis = others[picked].T
+        weights = np.linalg.lstsq(basis, target)[0] if ignore_sign else nnls(basis, target)[0]
+        rest = target - basis @ weights
+    return rest @ rest
 
 
 @validate_params(

@@ -183,7 +183,7 @@ class SparseCoding(
 
     usage_ : ndarray of shape (n_components,), float64
         Share of the data points in which a component is active, by the posterior, after
-        `fit`. A component that is hardly used is not needed.
+        `fit`; `skprosper.metrics.distinct_components` tells those that are not needed.
 
     limit_share_ : float
         Share of the data points whose most probable state has ``max_active`` active

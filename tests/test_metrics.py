@@ -3,8 +3,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import ortho_group
 
+import skprosper
+from skprosper.datasets import make_bars
 from skprosper.metrics import (
     amari_distance,
+    distinct_components,
     match_components,
     psnr,
     recovered_components,
@@ -138,3 +141,58 @@ def test_psnr_of_equal_images_is_infinite():
 def test_psnr_of_different_shapes_is_an_error():
     with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
         psnr(np.ones((2, 3)), np.ones((3, 2)), 1)
+
+
+def test_doubles_sums_and_faint_components_are_to_spare(true):
+    usage = np.array([0.2, 0.21, 0.22, 0.23, 0.24, 0.25])
+    spare = [2 * true[3], 0.5 * true[0] + true[1], true[2] + true[3] + true[4], 0 * true[0]]
+    faint = np.random.default_rng(1).normal(size=(2, 10)) * [[1.0], [0.1]]
+    components = np.vstack([true, spare, faint])
+    usage = np.append(usage, [0.1, 0.1, 0.05, 0.5, 0.01, 0.2])
+    for scale in (1e-200, 1.0, 1e200):
+        assert_array_equal(distinct_components(scale * components, usage), [5, 4, 3, 2, 1, 0])
+
+
+def test_differences_are_to_spare_where_the_sign_does_not_matter():
+    true = np.eye(6, 10)
+    components = np.vstack([true, [-true[0], true[1] - true[2]]])
+    usage = np.append(np.full(6, 0.2), [0.1, 0.1])
+    assert_array_equal(distinct_components(components, usage), np.arange(8))
+    assert_array_equal(distinct_components(components, usage, ignore_sign=True), np.arange(6))
+
+
+def test_of_two_alike_the_more_used_one_is_kept(true):
+    components = np.vstack([true[0], true[0] + 0.01 * true[1]])
+    assert_array_equal(distinct_components(components, [0.1, 0.2]), [1])
+    assert_array_equal(distinct_components(components, [0.2, 0.2]), [0])
+
+
+def test_components_that_nothing_uses_are_all_to_spare(true):
+    assert len(distinct_components(true, np.zeros(6))) == 0
+    assert len(distinct_components(0 * true, np.ones(6))) == 0
+
+
+@pytest.mark.parametrize("usage", [np.ones(3), np.full((6, 1), 0.1), np.full(6, -0.1)])
+def test_usage_has_to_fit_the_components(true, usage):
+    with pytest.raises(ValueError, match="one share of at least 0 for each of the 6"):
+        distinct_components(true, usage)
+
+
+@pytest.mark.parametrize(
+    "model, kind",
+    [
+        ("BinarySparseCoding", {}),
+        ("TernarySparseCoding", dict(prior="ternary")),
+        ("DiscreteSparseCoding", dict(prior="discrete")),
+        ("GaussianSparseCoding", dict(prior="spike-slab", noise=1.0)),
+        ("MaximalCausesAnalysis", dict(superposition="maximum")),
+        ("MaximumMagnitudeCausesAnalysis", dict(superposition="magnitude-maximum", signed=True)),
+    ],
+)
+def test_what_is_distinct_of_a_model_with_components_to_spare_are_the_causes(model, kind):
+    X, _, bars = make_bars(1000, random_state=1, **kind)
+    estimator = getattr(skprosper, model)(18, random_state=1).fit(X)
+    ignore_sign = model in ("TernarySparseCoding", "GaussianSparseCoding")
+    index = distinct_components(estimator.components_, estimator.usage_, ignore_sign=ignore_sign)
+    found = recovered_components(estimator.components_[index], bars, ignore_sign=ignore_sign)
+    assert len(index) == found == 10

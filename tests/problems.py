@@ -3,7 +3,15 @@
 import numpy as np
 from enumeration import Model
 
-from skprosper import SparseCoding
+from skprosper import (
+    BinarySparseCoding,
+    DiscreteSparseCoding,
+    GaussianSparseCoding,
+    MaximalCausesAnalysis,
+    MaximumMagnitudeCausesAnalysis,
+    SparseCoding,
+    TernarySparseCoding,
+)
 from skprosper.priors import BinaryPrior, DiscretePrior, TernaryPrior
 
 PRIORS = {
@@ -15,6 +23,20 @@ PRIORS = {
         [0.1, 0.2, 0.1],
     ),
 }
+
+# Each named model, the bars of its own process, whether its components have either sign.
+NAMED = [
+    (BinarySparseCoding, {}, False),
+    (TernarySparseCoding, dict(prior="ternary"), True),
+    (DiscreteSparseCoding, dict(prior="discrete"), False),
+    (GaussianSparseCoding, dict(prior="spike-slab", noise=1.0), True),
+    (MaximalCausesAnalysis, dict(superposition="maximum"), False),
+    (
+        MaximumMagnitudeCausesAnalysis,
+        dict(superposition="magnitude-maximum", signed=True),
+        False,
+    ),
+]
 
 
 def noise_of(kind, n_features, rng):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
+from problems import NAMED
 
-import skprosper
 from skprosper import SparseCoding, TernarySparseCoding
 from skprosper.datasets import make_bars
 from skprosper.em import Problem, data_moments
@@ -146,24 +146,10 @@ def test_a_stream_begins_from_its_first_batch(init):
 
 
 @pytest.mark.parametrize("init", sorted(INITIALISATIONS))
-@pytest.mark.parametrize(
-    "model, kind",
-    [
-        ("BinarySparseCoding", {}),
-        ("TernarySparseCoding", dict(prior="ternary")),
-        ("DiscreteSparseCoding", dict(prior="discrete")),
-        ("GaussianSparseCoding", dict(prior="spike-slab", noise=1.0)),
-        ("MaximalCausesAnalysis", dict(superposition="maximum")),
-        (
-            "MaximumMagnitudeCausesAnalysis",
-            dict(superposition="magnitude-maximum", signed=True),
-        ),
-    ],
-)
-def test_fits_from_any_of_them_find_the_bars(init, model, kind):
+@pytest.mark.parametrize("model, kind, ignore_sign", NAMED)
+def test_fits_from_any_of_them_find_the_bars(init, model, kind, ignore_sign):
     data, _, bars = make_bars(1000, random_state=0, **kind)
-    estimator = getattr(skprosper, model)(10, components_init=init, random_state=0).fit(data)
-    ignore_sign = model in ("TernarySparseCoding", "GaussianSparseCoding")
+    estimator = model(10, components_init=init, random_state=0).fit(data)
     assert recovered_components(estimator.components_, bars, ignore_sign=ignore_sign) == 10
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from problems import NAMED
 from scipy.stats import ortho_group
 
-import skprosper
 from skprosper.datasets import make_bars
 from skprosper.metrics import (
     amari_distance,
@@ -178,21 +178,10 @@ def test_usage_has_to_fit_the_components(true, usage):
         distinct_components(true, usage)
 
 
-@pytest.mark.parametrize(
-    "model, kind",
-    [
-        ("BinarySparseCoding", {}),
-        ("TernarySparseCoding", dict(prior="ternary")),
-        ("DiscreteSparseCoding", dict(prior="discrete")),
-        ("GaussianSparseCoding", dict(prior="spike-slab", noise=1.0)),
-        ("MaximalCausesAnalysis", dict(superposition="maximum")),
-        ("MaximumMagnitudeCausesAnalysis", dict(superposition="magnitude-maximum", signed=True)),
-    ],
-)
-def test_what_is_distinct_of_a_model_with_components_to_spare_are_the_causes(model, kind):
+@pytest.mark.parametrize("model, kind, ignore_sign", NAMED)
+def test_of_components_to_spare_only_the_causes_are_distinct(model, kind, ignore_sign):
     X, _, bars = make_bars(1000, random_state=1, **kind)
-    estimator = getattr(skprosper, model)(18, random_state=1).fit(X)
-    ignore_sign = model in ("TernarySparseCoding", "GaussianSparseCoding")
+    estimator = model(18, random_state=1).fit(X)
     index = distinct_components(estimator.components_, estimator.usage_, ignore_sign=ignore_sign)
     found = recovered_components(estimator.components_[index], bars, ignore_sign=ignore_sign)
     assert len(index) == found == 10

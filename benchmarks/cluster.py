@@ -173,17 +173,18 @@ def gain(X, options):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=100_000)
-    parser.add_argument("--components", type=int, default=400)
+    parser.add_argument("--samples", type=int, default=250_000, help="rows of the timing")
+    parser.add_argument("--few", type=int, default=20_000, help="rows of all else")
+    parser.add_argument("--components", type=int, default=800)
     parser.add_argument("--patch", type=int, default=16)
     parser.add_argument("--batch", type=int, default=5000, help="rows per chunk")
     parser.add_argument("--iterations", type=int, default=4)
-    parser.add_argument("--timed", type=int, default=5, help="iterations of the timing")
+    parser.add_argument("--timed", type=int, default=3, help="iterations of the timing")
     parser.add_argument("--parts", nargs="+", default=["bits", "bytes", "death", "gain"])
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     patches = load_image_patches(options.samples, patch_size=options.patch, random_state=0)
-    few = patches[: options.samples // 5]
+    few = patches[: options.few]
     sizes = f"H = {options.components}, D = {patches.shape[1]}"
     reference = None
     if "bits" in options.parts:

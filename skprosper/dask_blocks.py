@@ -3,12 +3,14 @@
 Imported only where a dask array or joblib's dask backend is met.
 """
 
+from contextlib import nullcontext
+
 import dask
 import dask.array as da
 import numpy as np
 from dask import delayed
 
-from .parallel import in_one_piece, on_chunk
+from .parallel import added, first_half, in_one_piece, on_chunk, tree_sum
 
 try:
     from distributed import CancelledError
@@ -77,8 +79,8 @@ class Blocks:
     Parameters
     ----------
     X : ndarray or dask array
-        Chunks of an ndarray are scattered once, neighbours to one worker: the sums of
-        neighbours then meet without travelling.
+        Chunks of an ndarray are scattered once, neighbours to one worker, which sums
+        them in one task: what travels is one sum for each thread.
     weights : ndarray, dask array or None
     chunks : list of slices
         Rows of each block of an ndarray.
@@ -110,23 +112,39 @@ class Blocks:
         for i, future in enumerate(self._submitted(*parts())):
             yield self._result(future, lambda: parts()[i])  # noqa: B023
 
-    def sum(self, function, add):
-        """Return the sum over the blocks, neighbours added in pairs as a binary tree."""
+    def sum(self, function):
+        """Return the sum over the blocks, in the order of `tree_sum`."""
 
         def total():
-            parts = self._parts(function)
-            while len(parts) > 1:
-                pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-                parts = [_task(add)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
-            return parts[0]
+            return self._total(_sent_once(function), self._homes(), 0, len(self._blocks))
 
         if self._client is None:
             return total().compute()
         return self._result(*self._submitted(total()), total)
 
+    def _total(self, function, homes, start, stop):
+        """Return the task that sums these blocks: one for all that have one home."""
+        if homes[start] == homes[stop - 1]:
+            parts = [part for block in self._blocks[start:stop] for part in block]
+            with _at(homes[start][1]):
+                return _task(_sum_of_blocks)(function, *parts)
+        middle = start + first_half(stop - start)
+        left = self._total(function, homes, start, middle)
+        return _task(added)(left, self._total(function, homes, middle, stop))
+
+    def _homes(self):
+        """Return the home of each block: the number of a thread, and its worker."""
+        if self._scattered is None:
+            # a dask array may be read as it is needed: no task holds more than a block
+            return [(i, None) for i in range(len(self._blocks))]
+        # asked each time: workers come and go
+        threads = self._client.nthreads().items()
+        workers = [worker for worker, n_threads in threads for _ in range(n_threads)] or [None]
+        homes = [i * len(workers) // len(self._chunks) for i in range(len(self._chunks))]
+        return [(home, workers[home]) for home in homes]
+
     def _parts(self, function, arguments=None):
-        # the function goes out once, the workers pass it on
-        function = _task(in_one_piece(function))
+        function = _sent_once(function)
         arguments = arguments or [()] * len(self._blocks)
         return [
             _task(_on_block)(function, x, w, own)
@@ -153,19 +171,18 @@ class Blocks:
 
     def _scatter(self):
         """Send the chunks that no worker holds."""
-        homes = _contiguous(len(self._chunks), self._client.nthreads())
-        for i, (rows, home) in enumerate(zip(self._chunks, homes, strict=True)):
+        for i, (rows, (_, worker)) in enumerate(zip(self._chunks, self._homes(), strict=True)):
             held = self._scattered[i]
             if held is None or any(future.status != "finished" for future in held):
                 chunk = [np.ascontiguousarray(self.X[rows])]
                 if self.weights is not None:
                     chunk.append(self.weights[rows])
-                self._scattered[i] = self._sent(chunk, home)
+                self._scattered[i] = self._sent(chunk, worker)
         self._blocks = [(*held, None)[:2] for held in self._scattered]
 
-    def _sent(self, chunk, home):
+    def _sent(self, chunk, worker):
         try:
-            return self._client.scatter(chunk, workers=home, hash=False)
+            return self._client.scatter(chunk, workers=worker, hash=False)
         except (KeyError, OSError):  # that worker has died since
             return self._client.scatter(chunk, hash=False)
 
@@ -192,6 +209,16 @@ def _on_block(function, X, weights=None, arguments=()):
     return on_chunk(function, X, weights, arguments)
 
 
+def _sum_of_blocks(function, *parts):
+    blocks = zip(parts[::2], parts[1::2], strict=True)
+    return tree_sum((on_chunk(function, x, w) for x, w in blocks), len(parts) // 2)
+
+
+def _sent_once(function):
+    """Return a function as a task of its own: it goes out once, the workers pass it on."""
+    return _task(in_one_piece(function))
+
+
 def _task(function):
     return delayed(function, pure=False, traverse=False)
 
@@ -202,7 +229,8 @@ def _active_client():
     return client if hasattr(client, "scatter") else None
 
 
-def _contiguous(n_chunks, threads):
-    """Return the worker of each chunk: neighbours together, in proportion to threads."""
-    workers = [worker for worker, n_threads in threads.items() for _ in range(n_threads)]
-    return [workers[i * len(workers) // n_chunks] if workers else None for i in range(n_chunks)]
+def _at(worker):
+    """Return a context in which tasks are made for a worker, or any if it has died."""
+    if worker is None:
+        return nullcontext()
+    return dask.annotate(workers=[worker], allow_other_workers=True)

@@ -191,8 +191,11 @@ class Workers:
     def sum(self, function, X, weights=None):
         """Return the sum of ``function(chunk, chunk_weights)``, a dict of arrays."""
         if (blocks := self._on_dask(X, weights)) is not None:
-            return blocks.sum(function, _added)
-        return _tree_sum(self.map(function, X, weights))
+            return blocks.sum(function)
+        parts = self.map(function, X, weights)
+        total = tree_sum(parts, len(chunk_rows(len(X), self.batch_size)))
+        next(parts, None)  # joblib wants its generator to come to the end
+        return total
 
     def concatenate(self, function, X):
         """Return ``function(chunk)`` of all chunks, stacked in order.
@@ -206,29 +209,27 @@ class Workers:
         return np.concatenate(list(self.map(_WithoutWeights(function), X)))
 
 
-def _tree_sum(parts):
-    """Return the sum of dicts of arrays, neighbours added in pairs as a binary tree.
+def tree_sum(parts, n_parts):
+    """Return the sum of dicts of arrays, that of the first half plus that of the second.
 
-    Holds one sum per level of the tree; adds to what ``parts`` gives.
+    Each half is summed the same way, as the parts come: one sum per level of the tree is
+    held at a time. Adds to what the iterator ``parts`` gives.
     """
-    waiting = []  # sums of a falling number of parts
-    for n, part in enumerate(parts, start=1):
-        waiting.append(part)
-        while n % 2 == 0:
-            _add(waiting)
-            n //= 2
-    while len(waiting) > 1:
-        _add(waiting)
-    return waiting[0]
-
-
-def _add(waiting):
-    right = waiting.pop()
+    if n_parts == 1:
+        return next(parts)
+    left = tree_sum(parts, first_half(n_parts))
+    right = tree_sum(parts, n_parts - first_half(n_parts))
     for name, value in right.items():
-        waiting[-1][name] += value
+        left[name] += value
+    return left
 
 
-def _added(left, right):
+def first_half(n_parts):
+    """Return how many parts the first half of the tree has."""
+    return n_parts - n_parts // 2
+
+
+def added(left, right):
     """Return the sum of two dicts of arrays; the two may be needed again."""
     return {name: left[name] + value for name, value in right.items()}
 

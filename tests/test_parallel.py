@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skprosper import SparseCoding
 from skprosper.annealing import Annealing
 from skprosper.datasets import make_bars
-from skprosper.parallel import Workers, _added, _tree_sum
+from skprosper.parallel import Workers, added, tree_sum
 from skprosper.priors import SpikeSlabPrior
 
 da = pytest.importorskip("dask.array")
@@ -238,18 +238,39 @@ def test_only_parameters_go_out_and_statistics_come_back(client):
         assert_array_equal(total["sum"], local.sum(_Moments(), X)["sum"])
 
 
+def test_workers_that_come_later_take_their_share():
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        Workers(batch_size=100) as local,
+        parallel_config(backend="dask"),
+        Workers(batch_size=100) as workers,
+    ):
+        expected = local.sum(_Moments(), X)["sum"]
+        for n_workers in (1, 3):
+            cluster.scale(n_workers)
+            client.wait_for_workers(n_workers)
+            assert_array_equal(workers.sum(_Moments(), X)["sum"], expected)
+            assert all(client.has_what().values())
+
+
 class _Moments:
     def __call__(self, data, weights):
         return {"sum": data.sum(axis=0)}
+
+
+def halved(parts):
+    if len(parts) == 1:
+        return parts[0]
+    middle = (len(parts) + 1) // 2
+    return added(halved(parts[:middle]), halved(parts[middle:]))
 
 
 @pytest.mark.parametrize("n_parts", range(1, 18))
 def test_the_sum_in_passing_is_that_of_the_tree(n_parts):
     rng = np.random.default_rng(n_parts)
     parts = [{"a": 10.0 ** rng.integers(-8, 8) * rng.standard_normal(3)} for _ in range(n_parts)]
-    level = parts
-    while len(level) > 1:
-        pairs = [level[i : i + 2] for i in range(0, len(level), 2)]
-        level = [_added(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
-    in_passing = _tree_sum({"a": part["a"].copy()} for part in parts)
-    assert_array_equal(in_passing["a"], level[0]["a"])
+    in_passing = tree_sum(({"a": part["a"].copy()} for part in parts), n_parts)
+    assert_array_equal(in_passing["a"], halved(parts)["a"])

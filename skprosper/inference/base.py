@@ -109,10 +109,13 @@ class LinearGaussianEStep:
         cross = np.zeros((n_components, n_features))
         data = np.zeros(n_features)
         evidence = np.empty(BLOCK_ROWS)
+        # the same memory for all blocks: dask's workers return to the system what is freed,
+        # and to fault in the pages of every block costs a fifth of the time
+        projections = np.empty((min(BLOCK_ROWS, len(X)), n_components), self.dtype)
         log_evidence, data_second = 0.0, 0.0
         for rows, x in blocks(X, self.offset):
             w = weights[rows]
-            codes = x @ self.projection.T
+            codes = np.matmul(x, self.projection.T, out=projections[: len(x)])
             n_nonzero = self._infer(codes, w, sums, evidence[: len(x)])
             if n_nonzero < _DENSE * codes.size:
                 add_outer(codes, x, n_nonzero, cross)

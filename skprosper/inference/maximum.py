@@ -4,7 +4,7 @@ import numpy as np
 
 from ..kernels import maximum as kernel
 from ..kernels.linear import add_outer
-from .base import _DENSE, Posteriors, Precision, blocks, codes_of, stacked
+from .base import _DENSE, BLOCK_ROWS, Posteriors, Precision, blocks, codes_of, stacked
 
 
 def superpose(codes, components, magnitude):
@@ -94,10 +94,13 @@ class MaximumEStep:
 
     def _blocks(self, X):
         """Yield rows, data in units of the noise and its products with the components."""
-        scale = self.dtype.type(self.scale)
+        scale, height = self.dtype.type(self.scale), min(BLOCK_ROWS, len(X))
+        # the same memory for all blocks; see `LinearGaussianEStep.statistics`
+        scaled = np.empty((height, X.shape[1]), self.dtype)
+        products = np.empty((height, len(self.components)), self.dtype)
         for rows, x in blocks(X, None):
-            x = x * scale
-            yield rows, x, x @ self.components.T
+            x = np.multiply(x, scale, out=scaled[: len(x)])
+            yield rows, x, np.matmul(x, self.components.T, out=products[: len(x)])
 
     def _constant(self, X):
         """Return what the log-joint of the state 0 is, shape (n,)."""

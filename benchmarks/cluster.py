@@ -1,6 +1,6 @@
 """A fit on a cluster of processes: bits, bytes, a death, and the gain of a second worker.
 
-Binary components on patches of a photograph, with ``joblib.parallel_config("dask")``.
+Binary components on patches of two photographs, with ``joblib.parallel_config("dask")``.
 Prints whether array, memory map and dask array give the same bits on threads,
 processes and dask; the bytes that move in an iteration, read from dask's own counters,
 beside the formula of the user guide; whether a worker that is killed with SIGKILL
@@ -19,7 +19,6 @@ import dask.array as da
 import numpy as np
 from dask.distributed import Client, LocalCluster
 from joblib import parallel_config
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from skprosper import BinarySparseCoding
@@ -173,17 +172,20 @@ def gain(X, options):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=250_000, help="rows of the timing")
+    parser.add_argument("--samples", type=int, default=500_000, help="rows of the timing")
     parser.add_argument("--few", type=int, default=20_000, help="rows of all else")
-    parser.add_argument("--components", type=int, default=800)
+    parser.add_argument("--components", type=int, default=400)
     parser.add_argument("--patch", type=int, default=16)
     parser.add_argument("--batch", type=int, default=5000, help="rows per chunk")
     parser.add_argument("--iterations", type=int, default=4)
     parser.add_argument("--timed", type=int, default=3, help="iterations of the timing")
     parser.add_argument("--parts", nargs="+", default=["bits", "bytes", "death", "gain"])
     options = parser.parse_args()
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    patches = load_image_patches(options.samples, patch_size=options.patch, random_state=0)
+    warnings.simplefilter("ignore", UserWarning)  # that a few iterations are no fit
+    half = {"n_patches": options.samples // 2, "patch_size": options.patch, "random_state": 0}
+    both = [load_image_patches(image=image, **half) for image in ("china", "flower")]
+    # in turn: patches of one cost more than those of the other
+    patches = np.stack(both, axis=1).reshape(-1, both[0].shape[1])
     few = patches[: options.few]
     sizes = f"H = {options.components}, D = {patches.shape[1]}"
     reference = None

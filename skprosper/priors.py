@@ -448,6 +448,10 @@ class SpikeSlabPrior(BaseEstimator):
         """Return the probability of each latent being active, (n_components,)."""
         return self.probability
 
+    def log_odds(self, n_components):
+        """Return log p(s_h active) - log p(s_h = 0), shape (1, n_components)."""
+        return (np.log(self.probability) - np.log1p(-self.probability))[None]
+
     def rescaled(self, factor):
         """Return the prior with its probabilities of being active times a factor."""
         return self._with_probability(np.minimum(factor * self.probability, _MOST_ACTIVE))

@@ -1,7 +1,6 @@
 """The linear superposition with a spike-and-slab prior against brute-force enumeration."""
 
 import pickle
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,12 +29,7 @@ TRUNCATIONS = {
 
 def prior_of(probability, mean, covariance):
     """Return a prior that holds these values."""
-    return SimpleNamespace(
-        probability=probability,
-        mean=mean,
-        covariance=covariance,
-        log_zero=lambda n: np.log1p(-np.broadcast_to(probability, n)).sum(),
-    )
+    return SpikeSlabPrior(probability, mean, covariance).start(len(covariance))
 
 
 def random_model(slabs, noise="isotropic", *, seed=0, n_components=5, n_features=6, **params):
@@ -311,19 +305,15 @@ def test_tree_holds_every_active_set_once_after_its_parent(n_candidates, max_act
 def test_e_step_can_be_pickled():
     model = random_model("full")
     e_step = SpikeSlabEStep(
-        Parameters(model.components, NumberPrior(), IsotropicNoise(0.5), None),
+        Parameters(
+            model.components,
+            SpikeSlabPrior(0.2, 0.0, 1.5).start(len(model.components)),
+            IsotropicNoise(0.5),
+            None,
+        ),
         Truncation(3, 2, True),
         np.float64,
     )
     X = random_data()
     copy = pickle.loads(pickle.dumps(e_step))
     assert_array_equal(copy.log_evidence(X), e_step.log_evidence(X))
-
-
-class NumberPrior:
-    """One number for all latents."""
-
-    probability, mean, covariance = 0.2, 0.0, 1.5
-
-    def log_zero(self, n_components):
-        return n_components * np.log1p(-self.probability)

@@ -19,16 +19,12 @@ class SpikeSlabEStep(LinearGaussianEStep):
     def _prepare(self):
         H = len(self.components)
         prior = self.prior
-        probability = np.broadcast_to(np.asarray(prior.probability, np.float64), H)
-        covariance = np.asarray(prior.covariance, np.float64)
-        self.mean = np.broadcast_to(np.asarray(prior.mean, np.float64), H)
+        covariance = prior.covariance
+        self.mean, self.covariance = prior.mean, covariance
         self.full = covariance.ndim == 2
-        if not self.full:
-            covariance = np.broadcast_to(covariance, H)
-        self.covariance = covariance
         variance = np.diag(covariance) if self.full else covariance
         deviation = np.sqrt(variance)
-        self.log_odds = np.log(probability) - np.log1p(-probability)
+        self.log_odds = prior.log_odds(H)[0]
         # a latent that is active alone has the posterior precision (c^2 v)^-1
         precision = np.diag(self.gram).astype(np.float64) + 1.0 / variance
         scale = 1.0 / np.sqrt(precision)

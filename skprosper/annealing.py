@@ -3,6 +3,7 @@
 from numbers import Real
 
 import numpy as np
+from scipy import optimize
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -31,12 +32,15 @@ class Annealing(BaseEstimator):
     Parameters
     ----------
     temperature : float or array-like of (position, value) pairs, \
-            default=((0.0, 3.0), (0.3, 1.0))
+            default=((0.0, 6.0), (0.3, 1.0))
         Schedule of the temperature, values of at least 1.
 
-    target : {"likelihood", "joint"}, default="likelihood"
-        What is taken to the power 1 / T: the likelihood alone, or its product with
-        the prior.
+    target : {"balanced", "likelihood", "joint"}, default="balanced"
+        What is taken to the power 1 / T: the likelihood alone, its product with the
+        prior, or the product with the prior at a temperature of its own, from 1 to T:
+        where the ``n_candidates`` latents of a data point are active as often as the
+        prior at 1 expects of all latents. A prior that is left cold keeps few latents
+        out of many from being tried at all; one that is hot makes too many active.
 
     components_noise : float or array-like of (position, value) pairs, \
             default=((0.0, 0.05), (0.3, 0.0))
@@ -62,12 +66,14 @@ class Annealing(BaseEstimator):
 
     hold_prior : bool, default=True
         Whether the prior stays at its start values while T > 1. Hot posteriors explain
-        data by few latents, and a prior learned from them lets the others starve.
+        data by few latents, and a prior learned from them lets the others starve. It is
+        not held where there are fewer than ten data points per component.
 
     reseed : bool, default=True
         Whether components that are unused, double, or stand for mixtures of others are
         replaced once EM has come to T = 1. What replaces them is kept where it raises
-        the lower bound. Needs some iterations after the schedules have ended.
+        the lower bound. Needs some iterations after the schedules have ended, and tries
+        for as many as ``max_iter`` besides.
 
     References
     ----------
@@ -86,20 +92,20 @@ class Annealing(BaseEstimator):
     >>> schedule
     Annealing(temperature=[(0, 5), (0.8, 1)])
     >>> schedule.at(0.4).temperature
-    (3.0, 1.0)
+    3.0
     """
 
     _parameter_constraints = {
         **{name: [allowed, "array-like"] for name, (allowed, _, _) in _SCHEDULES.items()},
-        "target": [StrOptions({"joint", "likelihood"})],
+        "target": [StrOptions({"balanced", "joint", "likelihood"})],
         "hold_prior": ["boolean"],
         "reseed": ["boolean"],
     }
 
     def __init__(
         self,
-        temperature=((0.0, 3.0), (0.3, 1.0)),
-        target="likelihood",
+        temperature=((0.0, 6.0), (0.3, 1.0)),
+        target="balanced",
         components_noise=((0.0, 0.05), (0.3, 0.0)),
         prior_noise=0.0,
         variance_noise=0.0,
@@ -125,9 +131,7 @@ class Annealing(BaseEstimator):
             name: _interpolated(name, getattr(self, name), allowed, position)
             for name, (allowed, _, _) in _SCHEDULES.items()
         }
-        temperature = values["temperature"]
-        on_prior = temperature if self.target == "joint" else 1.0
-        return AnnealingStep(**{**values, "temperature": (temperature, on_prior)})
+        return AnnealingStep(**values, target=self.target)
 
     def plot(self, axes=None):
         """Plot the schedules that differ from plain EM.
@@ -162,39 +166,50 @@ class AnnealingStep:
 
     def __init__(
         self,
-        temperature=(1.0, 1.0),
+        temperature=1.0,
         components_noise=0.0,
         prior_noise=0.0,
         variance_noise=0.0,
         data_share=1.0,
         data_cut=0.0,
+        target="balanced",
     ):
-        self.temperature = temperature  # of the likelihood, of the prior
+        self.temperature = temperature
         self.components_noise = components_noise
         self.prior_noise = prior_noise
         self.variance_noise = variance_noise
         self.data_share = data_share
         self.data_cut = data_cut
+        self.target = target
+
+    def temperatures(self, prior, n_components, n_candidates):
+        """Return the temperatures of the likelihood and of the prior."""
+        T = self.temperature
+        if T == 1.0 or self.target != "balanced":
+            return T, T if self.target == "joint" else 1.0
+        return T, _balanced(T, prior, n_components, n_candidates)
 
     @property
     def exact(self):
         """Whether the iteration is EM without disturbance, on the data it shall fit."""
         noise = self.components_noise, self.prior_noise, self.variance_noise
-        return self.temperature == (1.0, 1.0) and not any(noise) and self.data_share == 1.0
+        return self.temperature == 1.0 and not any(noise) and self.data_share == 1.0
 
 
-def default_annealing(prior):
-    """Return the schedules that suit most data, for a prior."""
-    if prior.continuous:  # amplitudes blur what parts the causes: hotter, and noisier
-        # the slabs have to follow the components
-        return Annealing(
-            temperature=((0.0, 4.0), (0.3, 1.0)),
-            components_noise=((0.0, 0.1), (0.3, 0.0)),
-            hold_prior=False,
-        )
-    # Under signs a prior that follows finds more of the causes of bars; of image patches
-    # it finds fewer, where hold_prior=True is better.
-    return Annealing(hold_prior=bool(prior.active_values.min() > 0.0))
+def _balanced(hottest, prior, n_components, n_candidates):
+    """Return the temperature, if any, where the candidates are as active as all are at 1."""
+    log_odds = prior.log_odds(n_components)
+
+    def activity(temperature):
+        odds = np.exp(log_odds / temperature).sum(axis=0)
+        return np.sum(odds / (1.0 + odds))
+
+    wanted = activity(1.0) * n_components / n_candidates
+    if activity(1.0) >= wanted:
+        return 1.0
+    if activity(hottest) <= wanted:
+        return hottest
+    return optimize.brentq(lambda temperature: activity(temperature) - wanted, 1.0, hottest)
 
 
 def _range(allowed):

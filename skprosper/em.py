@@ -7,7 +7,7 @@ from sklearn.utils import assert_all_finite
 
 from .annealing import AnnealingStep
 from .data_truncation import correction, truncated
-from .escape import ENOUGH, RAISE, WAIT, Trial, proposals
+from .escape import ENOUGH, WAIT, escape
 from .kernels.linear import add_squares
 from .parallel import is_dask_array
 
@@ -37,14 +37,9 @@ class Run:
     converged: bool = False
     lost: bool = False  # given up: another run is better
     previous: float = -np.inf  # lower bound of the last iteration, if it was plain EM
-    trial: Trial | None = None  # moves under trial
     waited: int = 0  # iterations since moves were last made
+    spent: int = 0  # iterations that moves were tried for
     settled: bool = False  # no move is left to try
-
-    @property
-    def kept(self):
-        """The parameters without moves that are still under trial."""
-        return self.parameters if self.trial is None else self.trial.parameters
 
     @property
     def finished(self):
@@ -54,26 +49,7 @@ class Run:
     @property
     def lower_bound(self):
         """The last lower bound, nats per data point; -inf where there is none."""
-        if self.trial is not None:
-            return self.trial.bound
         return self.lower_bounds[-1] if self.lower_bounds else -np.inf
-
-    def attempt(self, trial, superposition):
-        """Try the next moves, or go back where none is left."""
-        if trial.queue:
-            self.trial = trial
-            self.parameters = trial.begin(superposition)
-        else:
-            self.trial, self.settled = None, True
-            self.parameters = trial.parameters
-        self.previous = -np.inf
-
-    def judge(self, bound, tol, superposition):
-        """Keep the moves under trial if they raised the bound; else try the next."""
-        if bound > self.trial.bound + max(tol, RAISE):
-            self.trial, self.waited = None, 0
-        elif self.trial.refused(bound):
-            self.attempt(self.trial, superposition)
 
 
 def check_chunk(X, weights):
@@ -213,7 +189,9 @@ class _Iteration:
             problem = problem.drawn(step.data_share, random_state)
         n_components = len(parameters.components)
         self.problem, self.parameters, self.correction = problem, parameters, 1.0
-        e_step = problem.e_step(parameters, step.temperature)
+        n_candidates = problem.truncation.n_candidates
+        temperature = step.temperatures(parameters.prior, n_components, n_candidates)
+        e_step = problem.e_step(parameters, temperature)
         bound = None
         if step.data_cut:
             activity = parameters.prior.activity(n_components)
@@ -221,7 +199,7 @@ class _Iteration:
             self.correction = correction(activity, max_active, step.data_cut)
             self.problem, bound = truncated(problem, e_step, activity, step.data_cut)
         self.statistics, self.bound = self.problem.expectations(e_step)
-        if bound is not None and step.temperature == (1.0, 1.0):
+        if bound is not None and step.temperature == 1.0:
             self.bound = bound
 
     def maximised(self, learn, floor, steady):
@@ -235,20 +213,44 @@ class _Iteration:
         return replace(parameters, prior=parameters.prior.rescaled(self.correction))
 
 
+def _escape(problem, run, step, learn, floor, most, settled, random_state):
+    """Move the run out of a poor optimum; where no move helps it has settled."""
+
+    def em(parameters):
+        iteration = _Iteration(problem, parameters, step, random_state)
+        return iteration.bound, iteration.maximised(learn, floor, steady=True)
+
+    better, spent = escape(
+        problem,
+        run.parameters,
+        run.lower_bound,
+        em,
+        most=most,
+        settled=settled,
+        random_state=random_state,
+    )
+    run.spent += spent
+    run.settled = better is None
+    if better is not None:
+        run.parameters, run.previous, run.waited = better, -np.inf, 0
+
+
 def run_em(
     problem, run, *, learn, annealing, max_iter, tol, random_state, on_iteration, rival=-np.inf
 ):
     """Iterate EM from where ``run`` is, adding to it.
 
     ``on_iteration(run)`` is called after each iteration and ends the run by returning
-    True. The lower bound of an iteration is that of the parameters it starts from. A run
-    that would not come to the lower bound ``rival`` at its present pace ends too.
+    True. The lower bound of an iteration is that of the parameters it starts from; moves
+    out of poor optima take as many iterations again, at most, that are not among them. A
+    run that would not come to the lower bound ``rival`` at its present pace ends too.
     """
     superposition = problem.superposition
     centred = run.parameters.offset is not None
     floor = problem.floor(centred)
     unit = np.sqrt(mean_square(problem.moments, centred))
-    # of fewer data points faults cannot be told from chance
+    # of fewer data points faults cannot be told from chance, nor a prior be held: several
+    # components would explain a data point that any one of them could stand for
     enough = problem.moments["weight"] >= ENOUGH * len(run.parameters.components)
     reseed = enough and annealing is not None and annealing.reseed and "components" in learn
     while len(run.lower_bounds) < max_iter and not run.finished:
@@ -263,20 +265,18 @@ def run_em(
         change = abs(gain)
         steady = enough and step.exact and len(run.lower_bounds) > 1
         learned = learn
-        if step.temperature != (1.0, 1.0) and annealing.hold_prior:
+        if enough and step.temperature > 1.0 and annealing.hold_prior:
             learned = tuple(name for name in learn if name != "prior")
         run.parameters = iteration.maximised(learned, floor, steady)
         run.previous = bound if step.exact else -np.inf
-        if run.trial is not None:
-            run.judge(bound, tol, superposition)
-        elif reseed and step.exact and not run.settled:
+        looked = run.settled or run.spent >= max_iter or not reseed
+        plain = looked and step.exact
+        run.converged = plain and change < tol
+        if not looked and step.exact and len(run.lower_bounds) < max_iter:
             run.waited += 1
             if run.waited > 1 and (change < max(tol, _SETTLED) or run.waited > WAIT):
-                queue = proposals(problem, run.parameters)
-                run.attempt(Trial(run.parameters, bound, queue), superposition)
-        looked = run.settled or not reseed
-        plain = looked and run.trial is None and step.exact
-        run.converged = plain and change < tol
+                most = max_iter - run.spent
+                _escape(problem, run, step, learn, floor, most, max(tol, _SETTLED), random_state)
         ahead = max_iter - len(run.lower_bounds)
         run.lost = plain and np.isfinite(gain) and bound + ahead * gain < rival
         if on_iteration(run):

@@ -2,8 +2,8 @@
 
 EM moves every component a little at a time and so keeps faults that only a leap mends:
 
-- two components are active together far more or less often than apart, because one of
-  them is a sum or difference of causes (the data are explained, at the wrong price);
+- some components are sums and differences of as many causes, and their latents are not
+  independent: together they explain the data, at the wrong price;
 - one component stands for two causes and explains neither;
 - a cause has no component, while others are unused or double.
 
@@ -11,16 +11,21 @@ The moves below mend them. EM tries a move for some iterations and keeps it wher
 lower bound rises: split and merge EM, with proposals that fit sparse coding.
 """
 
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
+from sklearn.decomposition import FastICA
+from sklearn.exceptions import ConvergenceWarning
+
+from .initialisation import rows_at
 
 # Iterations of EM in which a move has to raise the bound.
 TRIAL = 10
 # What they have to raise it by, in nats: more than EM creeps.
-RAISE = 1e-3
+RAISE = 1e-2
 # Data points for each component without which no moves are made.
 ENOUGH = 10
 # Iterations after which EM looks for moves, settled or not.
@@ -31,6 +36,10 @@ _CORRELATED, _ENTANGLED = 0.1, 0.25
 _UNEXPLAINED = 1.3
 # Residuals that no one component accounts for exceed those of any by this factor.
 _ALONE = 1.3
+# Moves of a kind to try one by one.
+_SINGLES = 2
+# To unmix codes: data points, at least, iterations, and least eigenvalue of correlations.
+_ROWS, _ICA_ITERATIONS, _SINGULAR = 2_000, 20, 1e-8
 # Components to split, at most, in one go: each costs a second moment.
 _SPLITS = 8
 
@@ -44,26 +53,35 @@ class Move(NamedTuple):
     touches: tuple  # latents it reads or writes
 
 
-@dataclass
-class Trial:
-    """Moves under trial: what to go back to, and what else to try."""
+def escape(problem, parameters, bound, em, *, most, settled, random_state):
+    """Try moves until one raises the bound.
 
-    parameters: object  # before the moves
-    bound: float  # theirs
-    queue: list  # lists of moves to try together, next first
-    remaining: int = 0  # iterations
-    last: float = -np.inf  # the bound one iteration ago
+    ``em(parameters)`` returns the lower bound of parameters and those of the next
+    iteration. Moves have ``TRIAL`` iterations to raise it, all together ``most``.
 
-    def begin(self, superposition):
-        """Return the parameters with the next moves made."""
-        self.remaining, self.last = TRIAL, -np.inf
-        return moved(self.parameters, self.queue.pop(0), superposition)
-
-    def refused(self, bound):
-        """Whether the moves will not raise the bound in the iterations they have."""
-        self.remaining -= 1
-        gain, self.last = bound - self.last, bound
-        return self.remaining == 0 or bound + gain * self.remaining < self.bound
+    Returns
+    -------
+    parameters : Parameters or None
+        After the moves that raised the bound; None where none did.
+    spent : int
+        Iterations of EM that it took.
+    """
+    spent = 0
+    for moves in proposals(problem, parameters, random_state):
+        candidate, reached = moved(parameters, moves, problem.superposition), -np.inf
+        for remaining in reversed(range(min(TRIAL, most - spent))):
+            last = reached
+            reached, candidate = em(candidate)
+            spent += 1
+            gain = reached - last
+            if remaining and reached + gain * remaining < bound:
+                reached = -np.inf  # it will not come to the bound, or not stay above it
+                break
+            if abs(gain) < settled:
+                break
+        if reached > bound + RAISE:
+            return candidate, spent
+    return None, spent
 
 
 def moved(parameters, moves, superposition):
@@ -78,24 +96,20 @@ def moved(parameters, moves, superposition):
     return replace(parameters, components=superposition.allowed(W), prior=prior)
 
 
-def proposals(problem, parameters):
-    """Return lists of moves to try, most promising first."""
+def proposals(problem, parameters, random_state):
+    """Yield lists of moves to try, most promising first."""
     evidence = _Evidence.of(problem, parameters)
+    if problem.superposition.linear:
+        for move in _unmixed(problem, evidence, random_state):
+            yield [move]
     seeds, splits = _moves_from_residuals(problem, evidence)
-    merges = _merges(evidence)
-    strong = _disjoint([move for strength, move in merges if strength > _ENTANGLED])
-    queue = [[move] for _, move in merges[:2]]
-    if len(strong) > 1:
-        queue.insert(0, strong)
-    queue += [_disjoint(splits)] if len(splits) > 1 else []
-    queue += [[move] for move in splits[:2]]
-    for strength, move in seeds:
-        queue.insert(0 if strength > _ALONE else len(queue), [move])
-    concessions = _concessions(evidence, problem.superposition)
-    queue = [[move] for move in concessions[:2]] + queue
-    if len(concessions) > 1:
-        queue.insert(0, _disjoint(concessions))
-    return queue
+    yield from ([move] for strength, move in seeds if strength > _ALONE)
+    for moves in (_concessions(evidence, problem.superposition), _merges(evidence), splits):
+        sure = _disjoint([move for strength, move in moves if strength > _ENTANGLED])
+        if len(sure) > 1:
+            yield sure
+        yield from ([move] for _, move in moves[:_SINGLES])
+    yield from ([move] for strength, move in seeds if strength <= _ALONE)
 
 
 def _disjoint(moves):
@@ -112,6 +126,7 @@ class _Evidence(NamedTuple):
     """What the posteriors show of parameters."""
 
     e_step: object
+    components: np.ndarray  # (H, D)
     effects: np.ndarray  # (H, D) what a component adds to the data where active
     sums: dict
     values: np.ndarray  # (H, H) correlation of the posterior means
@@ -136,16 +151,60 @@ class _Evidence(NamedTuple):
         explained = np.diag(sums["second"]) * np.sum(W**2, axis=1)
         by_value = np.argsort(explained, kind="stable").tolist()
         effects = W * amplitudes[:, None]
-        return cls(e_step, effects, sums, values, activity, steps, by_value)
+        return cls(e_step, W, effects, sums, values, activity, steps, by_value)
+
+
+def _unmixed(problem, evidence, random_state):
+    """Yield moves that make codes independent again where they are not.
+
+    To explain the data with U W instead of W, U any regular matrix, is easy; with codes
+    that are as independent as the prior says they are, it is not. Independent component
+    analysis of the codes of dependent latents gives U.
+    """
+    dependent = np.maximum(np.abs(evidence.values), evidence.activity) > _CORRELATED
+    np.fill_diagonal(dependent, False)
+    n = int(min(evidence.sums["weight"], max(_ROWS, ENOUGH * len(dependent))))
+    X = rows_at(problem, (np.arange(n) + 0.5) / n).astype(problem.X.dtype)
+    codes = evidence.e_step.codes(X, "mean").astype(np.float64)
+    latents = np.flatnonzero(dependent.any(axis=0) & (np.ptp(codes, axis=0) > 0.0))
+    if len(latents) < 2:
+        return
+    codes = codes[:, latents] - codes[:, latents].mean(axis=0)
+    deviation = codes.std(axis=0)
+    codes /= deviation
+    values, vectors = linalg.eigh(codes.T @ codes / n)
+    if values[0] < _SINGULAR:
+        return
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    white = codes @ linalg.inv(root)
+    fresh = tuple(latents) if 2 * len(latents) <= len(dependent) else ()
+    # one contrast parts causes that the other leaves mixed
+    for contrast in ("logcosh", "cube"):
+        # begun anywhere: where the codes are may be a stationary point
+        ica = FastICA(
+            fun=contrast,
+            whiten=False,
+            max_iter=_ICA_ITERATIONS,
+            tol=1e-3,
+            random_state=random_state,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            sources = ica.fit_transform(white)
+        # sources of variance 1, codes = sources @ mixing
+        mixing = ica.components_ @ root * deviation
+        # the size of a cause that is seldom active, from its moments
+        size = np.sqrt(np.mean(sources**4, axis=0))
+        size = np.copysign(size, np.mean(sources**3, axis=0))
+        rows = size[:, None] * (mixing @ evidence.components[latents])
+        yield Move(tuple(latents), rows, fresh, tuple(latents))
 
 
 def _merges(evidence):
-    """Return (correlation, move) of latents that explain the data together only.
+    """Return (strength, move) of latents that explain a cause by their sum or difference.
 
     Where W_h = a + b or a - b, and W_g = a, the latent h needs g to explain b alone:
-    their values correlate, and b is their sum or difference. Where W_h = (a + b) / 2
-    and W_g = (a - b) / 2, both are needed for a and for b, with either sign: whether
-    they are active correlates, and a and b are their sum and difference.
+    their values correlate, and b is their sum or difference.
     """
     effects, active = evidence.effects, evidence.sums["active"]
     merges = []
@@ -153,22 +212,26 @@ def _merges(evidence):
         h, g = (h, g) if active[h] <= active[g] else (g, h)
         row = effects[h] + evidence.steps[h, g] * effects[g]
         merges.append((abs(strength), Move((h,), row[None], (), (h, g))))
-    for h, g, strength in _pairs(evidence.activity):
-        if strength > abs(evidence.values[h, g]) + _CORRELATED:
-            rows = np.array([effects[h] + effects[g], effects[h] - effects[g]])
-            merges.append((strength, Move((h, g), rows, (), (h, g))))
-    return sorted(merges, key=lambda merge: -merge[0])
+    return _strongest(merges)
 
 
 def _concessions(evidence, superposition):
-    """Return moves by which components that avoid each other yield where they compete."""
-    moves = []
+    """Return (strength, move) of latents that avoid each other.
+
+    Their components yield where they compete.
+    """
+    concessions = []
     for h, g, strength in _pairs(evidence.activity):
         one, other = evidence.effects[h], evidence.effects[g]
         rows = np.array([superposition.yielding(one, other), superposition.yielding(other, one)])
         if strength < 0 and not np.array_equal(rows, [one, other]):
-            moves.append((strength, Move((h, g), rows, (), (h, g))))
-    return [move for _, move in sorted(moves, key=lambda move: move[0])]
+            concessions.append((-strength, Move((h, g), rows, (), (h, g))))
+    return _strongest(concessions)
+
+
+def _strongest(moves):
+    """Return (strength, move) pairs, strongest first."""
+    return sorted(moves, key=lambda move: -move[0])
 
 
 def _pairs(correlation):
@@ -187,7 +250,7 @@ def _correlation(mean, second):
 
 
 def _moves_from_residuals(problem, evidence):
-    """Return seeds, with their strength, and splits, best first."""
+    """Return (strength, move) of seeds and of splits, best first."""
     e_step, effects, sums = evidence.e_step, evidence.effects, evidence.sums
     weight, active, by_value = sums["weight"], sums["active"], evidence.by_value
     excess = sums["energy"] - active * sums["total"] / weight
@@ -207,7 +270,8 @@ def _moves_from_residuals(problem, evidence):
         if spare and unexplained(variance, active[h]):
             step, other = np.sqrt(variance / active[h]) * axis, spare.pop(0)
             rows = np.array([effects[h] + step, effects[h] - step])
-            splits.append(Move((h, other), rows, (other,), (h, other)))
+            strength = variance / (noise * active[h])
+            splits.append((strength, Move((h, other), rows, (other,), (h, other))))
     if not unexplained(overall, weight):
         return [], splits
     along = problem.workers.sum(_Projection(e_step, direction), problem.X, problem.weights)

@@ -28,7 +28,8 @@ def mean_and_deviations(init, problem, n_components, random_state):
     deviations = normal @ root
     if init is not None:
         n_rows = max(_LEAST_ROWS, _ROWS_PER_COMPONENT * n_components)
-        rows, counts = _distinct(_drawn_rows(problem, n_rows, random_state))
+        shares = random_state.uniform(size=n_rows)
+        rows, counts = _distinct(rows_at(problem, shares))
         n_found = min(n_components, len(rows))
         if init == "k-means++":
             rows, _ = kmeans_plusplus(
@@ -48,21 +49,21 @@ def _mean_and_root(moments):
     return mean, (vectors * np.sqrt(eigenvalues)) @ vectors.T
 
 
-def _drawn_rows(problem, n_rows, random_state):
-    """Draw rows of the data with replacement, in proportion to their weights.
+def rows_at(problem, shares):
+    """Return the rows of the data at these shares, in [0, 1), of the sum of the weights.
 
-    A row is found at a position in the running sum of the weights: a weight of 2 equals
-    the row twice, one after the other. Only what is drawn leaves its chunk.
+    A weight of 2 equals the row twice, one after the other. Only these rows leave their
+    chunks.
     """
     X, weights, workers = problem.X, problem.weights, problem.workers
     bounds = np.cumsum([0.0, *workers.map(_total_weight, X, weights)])
-    positions = _below(bounds[-1], bounds[-1] * random_state.uniform(size=n_rows))
+    positions = _below(bounds[-1], bounds[-1] * shares)
     chunks = np.searchsorted(bounds[1:], positions, side="right")
     drawn = np.unique(chunks)
     arguments = [None] * (len(bounds) - 1)
     for i in drawn:
         arguments[i] = (positions[chunks == i] - bounds[i],)
-    rows = np.empty((n_rows, X.shape[1]))
+    rows = np.empty((len(shares), X.shape[1]))
     for i, part in zip(drawn, workers.map(_rows_at, X, weights, arguments), strict=True):
         rows[chunks == i] = part
     return rows

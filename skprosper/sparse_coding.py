@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from .annealing import Annealing, default_annealing
+from .annealing import Annealing
 from .diagnostics import diagnose, warn_of_bias
 from .em import (
     FitState,
@@ -129,7 +129,8 @@ class SparseCoding(
         Runs from different starts; the one with the best lower bound is kept.
 
     max_iter : int, default=100
-        EM iterations of a run. 0 keeps the initial parameters.
+        EM iterations of a run. 0 keeps the initial parameters. Moves out of poor optima
+        (`~annealing.Annealing`, ``reseed``) are tried for as many more, at most.
 
     tol : float, default=1e-4
         EM has converged when the mean lower bound changes by less, in nats.
@@ -379,7 +380,7 @@ class SparseCoding(
                 best_bound = problem.expectations(e_step)[1]
             else:
                 best_bound = best.lower_bound
-            self.usage_, self.limit_share_ = diagnose(problem, best.kept)
+            self.usage_, self.limit_share_ = diagnose(problem, best.parameters)
         self._set_fitted(best, X.dtype)
         self.lower_bound_ = best_bound
         context.call_on_fit_task_end(
@@ -392,7 +393,7 @@ class SparseCoding(
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        annealing = self._annealing(best.parameters.prior)
+        annealing = self._annealing()
         if self.max_iter > 0 and (annealing is None or annealing.at(1.0).data_cut < 1.0):
             warn_of_bias(self.limit_share_, truncation)
         return self
@@ -423,10 +424,8 @@ class SparseCoding(
             params.pop(name)
         return joblib.hash((type(self).__name__, params, moments))
 
-    def _annealing(self, prior):
-        if isinstance(self.annealing, str):
-            return self._superposition().annealing or default_annealing(prior)
-        return self.annealing
+    def _annealing(self):
+        return Annealing() if isinstance(self.annealing, str) else self.annealing
 
     def _run(self, problem, state, context, hooks):
         """Run EM from where the run is, telling callbacks and user how it goes."""
@@ -461,7 +460,7 @@ class SparseCoding(
             problem,
             run,
             learn=self.learn,
-            annealing=self._annealing(run.parameters.prior),
+            annealing=self._annealing(),
             max_iter=self.max_iter,
             tol=self.tol,
             random_state=state.random_state,
@@ -618,7 +617,7 @@ class SparseCoding(
 
     def _fitted(self, run, dtype):
         """Return the fitted attributes of a run of EM."""
-        parameters = run.kept
+        parameters = run.parameters
         n_features = parameters.components.shape[1]
         offset = parameters.offset
         return {

@@ -6,7 +6,6 @@ import numpy as np
 from scipy import linalg
 from sklearn.isotonic import isotonic_regression
 
-from .annealing import Annealing
 from .inference.linear import LinearEStep
 from .inference.maximum import (
     MagnitudeMaximumEStep,
@@ -35,8 +34,7 @@ _UNATTAINED = 1e-12
 class _Superposition:
     """A superposition that allows every component, prior, noise and offset."""
 
-    # what annealing="auto" stands for, if the prior does not say
-    annealing = None
+    linear = False  # in the codes
 
     @staticmethod
     def check(prior, noise, fit_offset):
@@ -64,6 +62,8 @@ class _Superposition:
 
 class LinearSuperposition(_Superposition):
     """ybar(s) = sum_h s_h W_h."""
+
+    linear = True
 
     @staticmethod
     def initial_components(mean, deviations, prior, centred):
@@ -152,12 +152,6 @@ class MagnitudeMaximumSuperposition(_Superposition):
 
     name = "magnitude-maximum"
     magnitude = True
-    # A cause that is hidden behind others says nothing: it takes more to part them.
-    annealing = Annealing(
-        temperature=((0.0, 6.0), (0.4, 1.0)),
-        components_noise=((0.0, 0.2), (0.4, 0.0)),
-        hold_prior=False,
-    )
 
     @classmethod
     def check(cls, prior, noise, fit_offset):

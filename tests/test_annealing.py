@@ -31,7 +31,7 @@ def test_schedules_are_piecewise_linear_and_exact_where_nothing_disturbs():
         data_cut=((0, 0), (1, 1)),
     )
     step = schedule.at(0.25)
-    assert (step.temperature, step.data_share, step.data_cut) == ((3.0, 1.0), 0.75, 0.25)
+    assert (step.temperature, step.data_share, step.data_cut) == (3.0, 0.75, 0.25)
     assert schedule.at(0.7).prior_noise == pytest.approx(0.2)
     assert not step.exact and not schedule.at(0.7).exact and schedule.at(0.9).exact
 
@@ -153,6 +153,39 @@ def test_a_component_that_is_a_difference_of_causes_is_mended():
     assert recovered_components(mended.fit(X).components_, causes, ignore_sign=True) == 3
     assert mended.lower_bound_ > stuck.lower_bound_ + 0.1
     assert mended.converged_
+
+
+@pytest.mark.parametrize("prior", ["ternary", "spike-slab"])
+def test_components_that_are_sums_and_differences_of_causes_are_unmixed(prior):
+    rng = np.random.default_rng(0)
+    causes = 4.0 * rng.standard_normal((4, 12))
+    X, _ = make_sparse_coding(causes, 1000, prior=prior, n_active=1.2, noise=1.0, random_state=0)
+    signs = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+    params = dict(prior=prior, components_init=signs @ causes / 2.0, noise_init=1.0)
+    stuck = SparseCoding(4, annealing=None, random_state=0, **params).fit(X)
+    annealing = Annealing(**{**PLAIN, "reseed": True})
+    mended = SparseCoding(4, annealing=annealing, random_state=0, **params).fit(X)
+    assert recovered_components(stuck.components_, causes, ignore_sign=True) < 4
+    assert recovered_components(mended.components_, causes, ignore_sign=True) == 4
+    assert mended.lower_bound_ > stuck.lower_bound_ + 0.1
+
+
+@pytest.mark.parametrize("prior", [BinaryPrior(0.02), TernaryPrior(0.1), SpikeSlabPrior(0.02)])
+def test_balanced_temperatures_keep_the_candidates_as_active_as_all_latents(prior):
+    def activity(temperature):
+        odds = np.exp(prior.log_odds(100) / temperature).sum(axis=0)
+        return np.mean(odds / (1.0 + odds))
+
+    prior = prior.start(100)
+    step = Annealing(temperature=50.0).at(0.0)
+    likelihood, balanced = step.temperatures(prior, 100, 25)
+    assert likelihood == 50.0
+    assert_allclose(25 * activity(balanced), 100 * activity(1.0))
+    assert step.temperatures(prior, 100, 100) == (50.0, 1.0)
+    assert Annealing(temperature=1.2).at(0.0).temperatures(prior, 100, 25) == (1.2, 1.2)
+    joint, alone = (Annealing(temperature=3.0, target=t).at(0.0) for t in ("joint", "likelihood"))
+    assert joint.temperatures(prior, 100, 25) == (3.0, 3.0)
+    assert alone.temperatures(prior, 100, 25) == (3.0, 1.0)
 
 
 @pytest.mark.parametrize("fault", ["unused", "double"])

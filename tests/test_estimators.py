@@ -245,13 +245,6 @@ def test_verbose_prints_iterations(capsys):
     assert "lower bound" in capsys.readouterr().out
 
 
-def test_annealing_schedules_are_piecewise_linear():
-    schedule = Annealing(temperature=((0, 5), (0.5, 1)), target="joint", components_noise=0)
-    assert schedule.at(0.25).temperature == (3.0, 3.0)
-    assert schedule.at(0.9).exact
-    assert not Annealing().at(0.0).exact
-
-
 def test_a_fit_is_never_converged_while_annealing():
     X, _, _ = make_bars(100, size=3, random_state=0)
     with pytest.warns(match="did not converge"):

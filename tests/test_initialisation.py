@@ -9,7 +9,7 @@ from problems import NAMED
 from skprosper import SparseCoding, TernarySparseCoding
 from skprosper.datasets import make_bars
 from skprosper.em import Problem, data_moments
-from skprosper.initialisation import INITIALISATIONS, _drawn_rows
+from skprosper.initialisation import INITIALISATIONS, rows_at
 from skprosper.metrics import recovered_components
 from skprosper.parallel import Workers
 from skprosper.priors import BinaryPrior
@@ -64,13 +64,12 @@ def test_kmeans_plusplus_takes_one_data_point_of_each_distant_group():
         assert set(groups[rows]) == set(range(6))
 
 
-def test_data_points_are_drawn_in_proportion_to_their_weights():
+def test_rows_take_the_share_of_the_whole_that_their_weights_have():
     data, weights = np.arange(1.0, 5.0)[:, None], np.array([0.0, 1.0, 0.0, 3.0])
     with Workers(batch_size=3) as workers:
         problem = Problem(data, weights, workers, None, None, data_moments(data, weights))
-        drawn = _drawn_rows(problem, 40_000, np.random.RandomState(0))[:, 0]
-    assert set(drawn) == {2.0, 4.0}
-    assert_allclose(np.mean(drawn == 4.0), 0.75, atol=0.01)
+        drawn = rows_at(problem, np.array([0.9, 0.0, 0.2, 0.26, 0.5]))[:, 0]
+    assert drawn.tolist() == [4.0, 2.0, 2.0, 4.0, 4.0]
 
 
 @pytest.mark.parametrize("init", sorted(INITIALISATIONS))

@@ -36,7 +36,6 @@ def main(options):
                 gsc = GaussianSparseCoding(
                     n_sources,
                     learn_mean=False,
-                    annealing=None,
                     n_init=5,
                     max_iter=500,
                     tol=1e-5,

@@ -1,7 +1,7 @@
 """The published size on two cores: H = 800 binary components on 100,000 patches of 16 x 16.
 
 25.6 million numbers and 205,000 parameters learned in 100 iterations of EM from the
-default start, annealing included; then spike-and-slab components, H = 400. Prints the
+default start, annealing and moves included; then spike-and-slab components, H = 400. Prints the
 time of an iteration, the time per data point and that of the whole run; with fewer
 iterations what the whole run would take.
 """

@@ -6,7 +6,6 @@ components of them such that the model has about the mean and the covariance of 
 
 import numpy as np
 from scipy import linalg
-from sklearn.cluster import kmeans_plusplus
 
 INITIALISATIONS = {"k-means++", "random_from_data", "random"}
 # Rows that are drawn to choose from: at least, and for each component.
@@ -32,6 +31,8 @@ def mean_and_deviations(init, problem, n_components, random_state):
         rows, counts = _distinct(rows_at(problem, shares))
         n_found = min(n_components, len(rows))
         if init == "k-means++":
+            from sklearn.cluster import kmeans_plusplus  # slow, and seldom needed
+
             rows, _ = kmeans_plusplus(
                 rows, n_found, sample_weight=counts, random_state=random_state
             )

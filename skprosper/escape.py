@@ -163,6 +163,8 @@ def _unmixed(problem, evidence, random_state):
     """
     dependent = np.maximum(np.abs(evidence.values), evidence.activity) > _CORRELATED
     np.fill_diagonal(dependent, False)
+    if not dependent.any():
+        return
     n = int(min(evidence.sums["weight"], max(_ROWS, ENOUGH * len(dependent))))
     X = rows_at(problem, (np.arange(n) + 0.5) / n).astype(problem.X.dtype)
     codes = evidence.e_step.codes(X, "mean").astype(np.float64)

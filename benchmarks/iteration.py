@@ -18,11 +18,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from skprosper.datasets import load_image_patches
-from skprosper.em import Parameters, Problem, data_moments, m_step
 from skprosper.inference.base import Truncation
-from skprosper.initialisation import mean_and_deviations
+from skprosper.learning.em import Parameters, Problem, data_moments, m_step
+from skprosper.learning.initialisation import mean_and_deviations
 from skprosper.noise import IsotropicNoise
-from skprosper.parallel import Workers
+from skprosper.parallel.workers import Workers
 from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, TernaryPrior
 from skprosper.superpositions import SUPERPOSITIONS
 

@@ -22,8 +22,10 @@ from sklearn.utils.validation import (
 )
 
 from .annealing import Annealing
-from .diagnostics import diagnose, warn_of_bias
-from .em import (
+from .inference.base import Truncation
+from .kernels.states import count_states
+from .learning.diagnostics import diagnose, warn_of_bias
+from .learning.em import (
     FitState,
     Parameters,
     Problem,
@@ -35,14 +37,13 @@ from .em import (
     mean_square,
     run_em,
 )
-from .inference.base import Truncation
-from .initialisation import INITIALISATIONS, mean_and_deviations
-from .kernels.states import count_states
+from .learning.initialisation import INITIALISATIONS, mean_and_deviations
+from .learning.stepwise import Stream, averaged, step
 from .noise import NOISES
-from .parallel import Workers, is_dask_array
+from .parallel.chunks import is_dask_array
+from .parallel.workers import Workers
 from .posterior import posterior_of
 from .priors import NAMED_PRIORS
-from .stepwise import Stream, averaged, step
 from .superpositions import SUPERPOSITIONS
 
 _LEARNABLE = ("components", "prior", "noise")
@@ -893,7 +894,7 @@ class _Superposed:
 def _checked_array(X, ensure_min_samples=1):
     """Return valid data without what an estimator knows of them."""
     if is_dask_array(X):
-        from .dask_blocks import checked_rows
+        from .parallel.dask_blocks import checked_rows
 
         return checked_rows(X, ensure_min_samples)
     return check_array(X, dtype=[np.float64, np.float32], input_name="X")
@@ -904,7 +905,7 @@ def _checked_weights(weights, X):
     if weights is None:
         return None
     if is_dask_array(X):
-        from .dask_blocks import checked_weights
+        from .parallel.dask_blocks import checked_weights
 
         return checked_weights(weights, X)
     return _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)

@@ -13,8 +13,8 @@ from skprosper import (
     TernarySparseCoding,
 )
 from skprosper.annealing import Annealing
-from skprosper.data_truncation import correction, within
 from skprosper.datasets import make_bars, make_sparse_coding
+from skprosper.learning.data_truncation import correction, within
 from skprosper.metrics import recovered_components
 from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, TernaryPrior
 from skprosper.superpositions import _in_order

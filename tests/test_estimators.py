@@ -26,7 +26,7 @@ from skprosper import (
 from skprosper.annealing import Annealing
 from skprosper.datasets import make_bars
 from skprosper.image import extract_patches
-from skprosper.parallel import chunk_rows
+from skprosper.parallel.chunks import chunk_rows
 from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, TernaryPrior
 
 # The named models and the parameters that only they have.

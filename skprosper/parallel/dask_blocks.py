@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 from dask import delayed
 
-from .parallel import added, first_half, in_one_piece, on_chunk, tree_sum
+from .chunks import added, first_half, in_one_piece, on_chunk, tree_sum
 
 try:
     from distributed import CancelledError

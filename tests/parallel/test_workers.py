@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skprosper import SparseCoding
 from skprosper.annealing import Annealing
 from skprosper.datasets import make_bars
-from skprosper.parallel import Workers, added, tree_sum
+from skprosper.parallel.chunks import added, tree_sum
+from skprosper.parallel.workers import Workers
 from skprosper.priors import SpikeSlabPrior
 
 da = pytest.importorskip("dask.array")

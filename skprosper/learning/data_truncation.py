@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .parallel import is_dask_array
+from ..parallel.chunks import is_dask_array
 
 
 def within(activity, max_active):
@@ -50,7 +50,7 @@ def truncated(problem, e_step, activity, cut):
     kept[order] = np.clip((1.0 - (1.0 - inside) * cut) * w.sum() - before, 0.0, w[order])
     mean = w @ evidence / w.sum()
     if is_dask_array(X):
-        from .dask_blocks import checked_weights
+        from ..parallel.dask_blocks import checked_weights
 
         return replace(problem, weights=checked_weights(kept, X)), mean
     rows = np.flatnonzero(kept)

@@ -9,10 +9,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from problems import noise_of
 
 from skprosper import SparseCoding
-from skprosper.em import Parameters
 from skprosper.inference.base import Truncation, codes_of
 from skprosper.inference.spike_slab import SpikeSlabEStep
 from skprosper.kernels import spike_slab as kernel
+from skprosper.learning.em import Parameters
 from skprosper.noise import NOISES, IsotropicNoise
 from skprosper.priors import SpikeSlabPrior
 

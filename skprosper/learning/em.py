@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sklearn.utils import assert_all_finite
 
-from .annealing import AnnealingStep
+from ..annealing import AnnealingStep
+from ..kernels.linear import add_squares
+from ..parallel.chunks import is_dask_array
 from .data_truncation import correction, truncated
 from .escape import ENOUGH, WAIT, escape
-from .kernels.linear import add_squares
-from .parallel import is_dask_array
 
 # The noise variance stays above this share of the data's mean square.
 # Log-joints grow with its inverse, and with them their rounding errors.

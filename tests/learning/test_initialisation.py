@@ -8,10 +8,10 @@ from problems import NAMED
 
 from skprosper import SparseCoding, TernarySparseCoding
 from skprosper.datasets import make_bars
-from skprosper.em import Problem, data_moments
-from skprosper.initialisation import INITIALISATIONS, rows_at
+from skprosper.learning.em import Problem, data_moments
+from skprosper.learning.initialisation import INITIALISATIONS, rows_at
 from skprosper.metrics import recovered_components
-from skprosper.parallel import Workers
+from skprosper.parallel.workers import Workers
 from skprosper.priors import BinaryPrior
 
 X, _, _ = make_bars(700, size=3, random_state=0)

@@ -1,23 +1,19 @@
-"""Images as data: patches, images from patches, whitening, denoising."""
+"""Denoising of images whose noise is unknown."""
 
 import warnings
 from contextlib import contextmanager
 from copy import copy
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from scipy.ndimage import gaussian_gradient_magnitude
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.image import extract_patches_2d
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .models import GaussianSparseCoding
-from .priors import SpikeSlabPrior
-
-__all__ = ["ZCAWhitening", "denoise", "extract_patches", "reconstruct_from_patches"]
+from ..models import GaussianSparseCoding
+from ..priors import SpikeSlabPrior
+from .patches import check_patch_size, extract_patches, reconstruct_from_patches
 
 # Side of a patch in pixels, and where noise prevails.
 _PATCH, _WIDE_PATCH = 8, 10
@@ -43,167 +39,6 @@ _FLAT_SCALE = 2.0
 _FLAT_GAIN = 1 / 0.95**2
 # Noise below this share of the patches' mean square has no effect.
 _LEAST_NOISE = 1e-5
-
-
-@validate_params(
-    {
-        "image": ["array-like"],
-        "patch_size": [Interval(Integral, 1, None, closed="left"), tuple],
-        "max_patches": [Interval(Integral, 1, None, closed="left"), None],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
-)
-def extract_patches(image, patch_size, *, max_patches=None, random_state=None):
-    """Cut an image into overlapping patches, one per row.
-
-    Parameters
-    ----------
-    image : array-like of shape (height, width) or (height, width, n_channels)
-        The image.
-    patch_size : int or tuple of two ints
-        Height and width of a patch in pixels; an int stands for both.
-    max_patches : int, default=None
-        Draw this many patches at random places, with replacement. With None take all,
-        row by row from the top left.
-    random_state : int, RandomState instance or None, default=None
-        Determines the random places.
-
-    Returns
-    -------
-    patches : ndarray of shape (n_patches, patch_height * patch_width * n_channels)
-        The patches, of the dtype of the image.
-
-    Raises
-    ------
-    ValueError
-        If the image has neither two nor three dimensions or is smaller than a patch.
-
-    See Also
-    --------
-    reconstruct_from_patches : The way back.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skprosper.image import extract_patches
-    >>> extract_patches(np.arange(6).reshape(2, 3), 2)
-    array([[0, 1, 3, 4],
-           [1, 2, 4, 5]])
-    """
-    image = check_array(image, ensure_2d=False, allow_nd=True, input_name="image")
-    patch_size = _check_patch_size(patch_size, image.shape)
-    n_places = np.prod(_n_places(patch_size, image.shape))
-    if max_patches is not None and max_patches > n_places:
-        raise ValueError(
-            f"max_patches={max_patches} is more than the {n_places} patches of the "
-            "image. Lower max_patches, or use None for all."
-        )
-    patches = extract_patches_2d(
-        image, patch_size, max_patches=max_patches, random_state=random_state
-    )
-    return patches.reshape(len(patches), -1)
-
-
-@validate_params(
-    {
-        "patches": ["array-like"],
-        "patch_size": [Interval(Integral, 1, None, closed="left"), tuple],
-        "image_shape": [tuple],
-        "weights": ["array-like", None],
-    },
-    prefer_skip_nested_validation=True,
-)
-def reconstruct_from_patches(patches, patch_size, image_shape, *, weights=None):
-    """Put an image together from all its patches: a pixel is the mean over them.
-
-    Parameters
-    ----------
-    patches : array-like of shape (n_patches, patch_height * patch_width * n_channels)
-        All patches of the image, in the order of :func:`extract_patches`.
-    patch_size : int or tuple of two ints
-        Height and width of a patch in pixels; an int stands for both.
-    image_shape : tuple of two or three ints
-        Height, width and, of a colour image, number of channels.
-    weights : array-like of shape (n_patches,), default=None
-        Weight of each patch in the mean, above zero: for instance one over the
-        variance of its estimate. None: all alike.
-
-    Returns
-    -------
-    image : ndarray of shape `image_shape`, dtype float64 or float32
-        The image; float32 where the patches are.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit together or a weight is not above zero.
-
-    Examples
-    --------
-    >>> from skprosper.image import reconstruct_from_patches
-    >>> reconstruct_from_patches([[0, 1], [3, 2]], (1, 2), (1, 3))
-    array([[0., 2., 2.]])
-    >>> reconstruct_from_patches([[0, 1], [3, 2]], (1, 2), (1, 3), weights=[3, 1])
-    array([[0. , 1.5, 2. ]])
-    """
-    patches = check_array(patches, dtype=[np.float64, np.float32], input_name="patches")
-    height, width = _check_patch_size(patch_size, image_shape)
-    n_rows, n_columns = _n_places((height, width), image_shape)
-    channels = tuple(image_shape[2:])
-    expected = (n_rows * n_columns, height * width * int(np.prod(channels)))
-    if patches.shape != expected:
-        raise ValueError(
-            f"An image of shape {tuple(image_shape)} has patches of shape {expected} "
-            f"for patch_size={(height, width)}, got {patches.shape}. Give all patches "
-            "of the image, in the order of extract_patches."
-        )
-    if weights is None:
-        weights = np.ones(len(patches))
-    weights = check_array(weights, dtype=patches.dtype, ensure_2d=False, input_name="weights")
-    if weights.shape != (len(patches),) or weights.min() <= 0:
-        raise ValueError(
-            f"weights must hold one number above zero for each of the {len(patches)} "
-            f"patches, got shape {weights.shape} and a smallest of {weights.min():g}."
-        )
-    # Only ratios count: scaled like this no sum can overflow.
-    weights = weights / weights.max()
-    weights = weights.reshape(n_rows, n_columns, *(1 for _ in channels))
-    patches = patches.reshape(n_rows, n_columns, height, width, *channels)
-    total = np.zeros(image_shape, dtype=patches.dtype)
-    weight_sum = np.zeros(image_shape, dtype=patches.dtype)
-    for row in range(height):
-        for column in range(width):
-            where = np.s_[row : row + n_rows, column : column + n_columns]
-            total[where] += weights * patches[:, :, row, column]
-            weight_sum[where] += weights
-    return total / weight_sum
-
-
-def _check_patch_size(patch_size, image_shape):
-    """The patch size as a pair of ints that fit into the image."""
-    if isinstance(patch_size, Integral):
-        patch_size = (patch_size, patch_size)
-    if len(patch_size) != 2 or not all(
-        isinstance(side, Integral) and side >= 1 for side in patch_size
-    ):
-        raise ValueError(f"patch_size must be an int or two ints >= 1, got {patch_size!r}.")
-    if len(image_shape) not in (2, 3):
-        raise ValueError(
-            "An image has shape (height, width) or (height, width, n_channels), got "
-            f"{tuple(image_shape)}."
-        )
-    if patch_size[0] > image_shape[0] or patch_size[1] > image_shape[1]:
-        raise ValueError(
-            f"patch_size={patch_size} does not fit into an image of shape "
-            f"{tuple(image_shape)}. Use smaller patches."
-        )
-    return patch_size
-
-
-def _n_places(patch_size, image_shape):
-    """Number of rows and columns of places a patch can have."""
-    return image_shape[0] - patch_size[0] + 1, image_shape[1] - patch_size[1] + 1
 
 
 @validate_params(
@@ -313,7 +148,7 @@ def denoise(
         input_name="image",
     )
     adaptive = patch_size is None
-    patch_size = _check_patch_size(_PATCH if adaptive else patch_size, pixels.shape)
+    patch_size = check_patch_size(_PATCH if adaptive else patch_size, pixels.shape)
     random_state = check_random_state(random_state)
     settings = _FAST if fast else _FULL
     if pixels.min() == pixels.max():
@@ -432,128 +267,3 @@ def _pruned(model, patches):
     )
     model.set_params(n_components=len(kept), max_iter=_PRUNED_ITERATIONS, warm_start=True)
     return model.fit(patches).set_params(warm_start=False)
-
-
-class ZCAWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    r"""Zero-phase whitening: decorrelated features that stay close to the original.
-
-    With the mean m of the data and its covariance :math:`C = U \Lambda U^T`,
-
-    .. math::
-
-        y = U (\Lambda + \epsilon \bar\lambda)^{-1/2} U^T (x - m),
-
-    where :math:`\bar\lambda` is the mean eigenvalue, that is the mean variance of a
-    feature. Of all whitening transforms it changes the data least, so that whitened
-    patches are still images [1]_; ``PCA(whiten=True)`` rotates them.
-
-    Parameters
-    ----------
-    epsilon : float, default=0.01
-        Directions whose variance is well below `epsilon` times the mean variance are
-        noise and are not blown up to variance one.
-
-    Attributes
-    ----------
-    mean_ : ndarray of shape (n_features,)
-        Mean of the data.
-    whitening_ : ndarray of shape (n_features, n_features)
-        The symmetric matrix that whitens.
-    dewhitening_ : ndarray of shape (n_features, n_features)
-        Its inverse.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of features seen during fit, where X has names that are all strings.
-
-    References
-    ----------
-    .. [1] A. J. Bell and T. J. Sejnowski. The "independent components" of natural
-       scenes are edge filters. Vision Research 37, 3327-3338, 1997.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skprosper.image import ZCAWhitening
-    >>> X = np.random.default_rng(0).normal(size=(500, 2)) @ [[2.0, 1.0], [0.0, 1.0]]
-    >>> np.cov(ZCAWhitening(epsilon=1e-9).fit_transform(X).T).round(2) + 0.0
-    array([[1., 0.],
-           [0., 1.]])
-    """
-
-    _parameter_constraints = {"epsilon": [Interval(Real, 0, None, closed="neither")]}
-
-    def __init__(self, epsilon=0.01):
-        self.epsilon = epsilon
-
-    def fit(self, X, y=None):
-        """Learn the mean and the whitening matrix.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The data, of at least two samples.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The fitted transformer.
-        """
-        self._validate_params()
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        # The covariance is in float64 for float32 data too: small eigenvalues count.
-        variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(X, rowvar=False, bias=True)))
-        variances = np.maximum(variances, 0)
-        scales = np.sqrt(variances + self.epsilon * variances.mean())
-        if not scales.any():
-            scales[:] = 1  # constant data: nothing to whiten
-        self.mean_ = X.mean(axis=0)
-        self.whitening_ = ((directions / scales) @ directions.T).astype(X.dtype)
-        self.dewhitening_ = ((directions * scales) @ directions.T).astype(X.dtype)
-        return self
-
-    def transform(self, X):
-        """Whiten data.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        X_white : ndarray of shape (n_samples, n_features)
-            Whitened data.
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return ((X - self.mean_) @ self.whitening_).astype(X.dtype, copy=False)
-
-    def inverse_transform(self, X):
-        """Take whitened data back to where it came from.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Whitened data.
-
-        Returns
-        -------
-        X_original : ndarray of shape (n_samples, n_features)
-            Data in the units of the data before whitening.
-        """
-        check_is_fitted(self)
-        X = check_array(X, dtype=[np.float64, np.float32])
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but ZCAWhitening was fitted with "
-                f"{self.n_features_in_}."
-            )
-        return (X @ self.dewhitening_ + self.mean_).astype(X.dtype, copy=False)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

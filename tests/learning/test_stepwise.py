@@ -8,11 +8,11 @@ from sklearn.base import clone
 
 from skprosper import BinarySparseCoding, SparseCoding
 from skprosper.datasets import make_bars
-from skprosper.em import Problem, data_moments, maximised
+from skprosper.learning.em import Problem, data_moments, maximised
+from skprosper.learning.stepwise import _relative_to
 from skprosper.metrics import match_components, recovered_components
-from skprosper.parallel import Workers
+from skprosper.parallel.workers import Workers
 from skprosper.priors import BinaryPrior, SpikeSlabPrior
-from skprosper.stepwise import _relative_to
 from skprosper.superpositions import SUPERPOSITIONS
 
 X, _, BARS = make_bars(600, size=3, random_state=0)

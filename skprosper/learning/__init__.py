@@ -1,0 +1,1 @@
+"""EM and what makes it succeed: starts, annealed iterations, moves, streams, diagnostics."""

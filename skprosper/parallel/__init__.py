@@ -1,0 +1,1 @@
+"""Rows spread over threads, processes or a cluster: chunks, dask blocks, workers."""

@@ -19,8 +19,9 @@ from threadpoolctl import threadpool_limits
 
 from skprosper.datasets import load_image_patches
 from skprosper.inference.base import Truncation
-from skprosper.learning.em import Parameters, Problem, data_moments, m_step
+from skprosper.learning.em import m_step
 from skprosper.learning.initialisation import mean_and_deviations
+from skprosper.learning.problem import Parameters, Problem, data_moments
 from skprosper.noise import IsotropicNoise
 from skprosper.parallel.workers import Workers
 from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, TernaryPrior

@@ -13,31 +13,21 @@ from sklearn.base import (
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import assert_all_finite, check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .annealing import Annealing
-from .inference.base import Truncation
-from .kernels.states import count_states
+from .inference.tasks import EvidenceOfChunk, MethodOnChunk, SuperposedChunk
 from .learning.diagnostics import diagnose, warn_of_bias
 from .learning.em import (
     FitState,
-    Parameters,
-    Problem,
     Run,
     canonical,
-    check_chunk,
-    data_moments,
-    data_squares,
-    mean_square,
     run_em,
 )
-from .learning.initialisation import INITIALISATIONS, mean_and_deviations
+from .learning.initialisation import INITIALISATIONS, start_parameters
+from .learning.problem import Parameters, Problem, data_moments, data_squares, mean_square
 from .learning.stepwise import Stream, averaged, step
 from .noise import NOISES
 from .parallel.chunks import is_dask_array
@@ -45,12 +35,14 @@ from .parallel.workers import Workers
 from .posterior import posterior_of
 from .priors import NAMED_PRIORS
 from .superpositions import SUPERPOSITIONS
-
-_LEARNABLE = ("components", "prior", "noise")
-# A tree of more states than this per data point is a mistake, not a posterior.
-_MAX_STATES = 20_000_000
-# Squares of data, and their sums, stay finite inside these limits.
-_SCALE_LIMITS = {"float64": (1e-140, 1e140), "float32": (1e-15, 1e15)}
+from .validation import (
+    check_learn,
+    check_scale,
+    check_weight,
+    checked_array,
+    checked_truncation,
+    checked_weights,
+)
 
 
 class SparseCoding(
@@ -303,23 +295,9 @@ class SparseCoding(
         return SUPERPOSITIONS[self.superposition]
 
     def _truncation(self, n_components, prior):
-        n_candidates, max_active = self.n_candidates, self.max_active
-        if None not in (n_candidates, max_active) and n_candidates < max_active:
-            raise ValueError(
-                f"n_candidates={n_candidates} is less than max_active={max_active}; a "
-                "state cannot have more active latents than candidates. Raise "
-                "n_candidates or lower max_active."
-            )
-        n_candidates = min(n_candidates or n_components, n_components)
-        max_active = min(max_active or n_candidates, n_candidates)
-        n_states = count_states(n_candidates, max_active, prior.n_values)
-        if n_states > _MAX_STATES:
-            raise ValueError(
-                f"n_candidates={n_candidates} and max_active={max_active} make "
-                f"{n_states:.3g} states for each data point, more than "
-                f"{_MAX_STATES:.0e}. Lower n_candidates or max_active."
-            )
-        return Truncation(n_candidates, max_active, self.selection == "pursuit")
+        return checked_truncation(
+            self.n_candidates, self.max_active, self.selection, n_components, prior.n_values
+        )
 
     # Fitting
 
@@ -350,7 +328,7 @@ class SparseCoding(
             If X or a parameter is not valid; the message names value and remedy.
         """
         X = self._checked(X, reset=True, ensure_min_samples=2)
-        sample_weight = _checked_weights(sample_weight, X)
+        sample_weight = checked_weights(sample_weight, X)
         self._stream = None
         random_state = check_random_state(self.random_state)
         prior, superposition, n_components, truncation = self._model(X)
@@ -361,7 +339,8 @@ class SparseCoding(
         context.call_on_fit_task_begin(**hooks)
         with Workers(self.n_jobs, self.batch_size) as workers:
             moments = workers.sum(data_moments, X, sample_weight)
-            self._check_scale(X, moments)
+            check_weight(moments)
+            check_scale(mean_square(moments, centred=False), X.dtype)
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
             state = self._state(FitState(self._fingerprint(moments), random_state))
             for init in range(state.init, self.n_init):
@@ -506,15 +485,15 @@ class SparseCoding(
         """
         fitted = hasattr(self, "components_")
         X = self._checked(X, reset=not fitted)
-        sample_weight = _checked_weights(sample_weight, X)
+        sample_weight = checked_weights(sample_weight, X)
         prior, superposition, n_components, truncation = self._model(X)
         start = self._parameters(n_components) if fitted else None
         stream = getattr(self, "_stream", None) or Stream(start)
         with Workers(self.n_jobs, self.batch_size) as workers:
             sums = workers.sum(data_squares if fitted else data_moments, X, sample_weight)
-            _check_weight(sums)
+            check_weight(sums)
             moments = averaged(stream.moments, sums, stream.rate)
-            self._check_scale(X, moments)
+            check_scale(mean_square(moments, centred=False), X.dtype)
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
             if not fitted:
                 random_state = check_random_state(self.random_state)
@@ -527,94 +506,27 @@ class SparseCoding(
 
     def _model(self, X):
         """Return prior, superposition, number of components and truncation, checked."""
-        if unknown := [name for name in self.learn if name not in _LEARNABLE]:
-            raise ValueError(f"learn holds {unknown[0]!r}; it may hold any of {_LEARNABLE}.")
+        check_learn(self.learn)
         prior, superposition = self._prior(), self._superposition()
         superposition.check(prior, self.noise, self.fit_offset)
         n_components = self.n_components or X.shape[1]
         return prior, superposition, n_components, self._truncation(n_components, prior)
 
-    @staticmethod
-    def _check_scale(X, moments):
-        """Raise where squares of the data would leave the floating-point range."""
-        _check_weight(moments)
-        scale = np.sqrt(mean_square(moments, centred=False))
-        low, high = _SCALE_LIMITS[X.dtype.name]
-        if not low < scale < high:
-            raise ValueError(
-                f"X has a root mean square of {scale:.3g}, outside the range "
-                f"{low:g} to {high:g} of {X.dtype.name}; rescale X"
-                + (" (it is zero everywhere)." if scale == 0 else ".")
-            )
-
     def _start(self, problem, prior, n_components, random_state):
         """Return the parameters that a run of EM starts from."""
-        n_features = problem.X.shape[1]
         prior = prior.start(n_components)
         if self.warm_start and hasattr(self, "components_"):
             return self._parameters(n_components)
-        if self.components_init is None or isinstance(self.components_init, str):
-            mean, deviations = mean_and_deviations(
-                self.components_init, problem, n_components, random_state
-            )
-            components = problem.superposition.initial_components(
-                mean, deviations, prior, self.fit_offset
-            )
-        else:
-            components = check_array(
-                self.components_init,
-                dtype=np.float64,
-                copy=True,
-                input_name="components_init",
-            )
-            if components.shape != (n_components, n_features):
-                raise ValueError(
-                    f"components_init has shape {components.shape}; give "
-                    f"(n_components, n_features) = {(n_components, n_features)}."
-                )
-            problem.superposition.check_components(components)
-        offset = None
-        if self.fit_offset:
-            offset = problem.moments["sum"] / problem.moments["weight"]
-        noise = NOISES[self.noise](self._noise_start(problem))
-        return Parameters(components, prior, noise, offset)
-
-    def _noise_start(self, problem):
-        """Return the noise variance that EM starts from."""
-        n_features = problem.X.shape[1]
-        shape = {
-            "isotropic": (),
-            "diagonal": (n_features,),
-            "full": (n_features, n_features),
-        }[self.noise]
-        if self.noise_init is None:
-            variance = np.float64(
-                max(
-                    mean_square(problem.moments, centred=True),
-                    problem.floor(centred=False),
-                )
-            )
-        else:
-            variance = np.asarray(self.noise_init, dtype=np.float64)
-        if variance.ndim == 0 and self.noise != "isotropic":
-            variance = variance * (
-                np.eye(n_features) if self.noise == "full" else np.ones(n_features)
-            )
-        if variance.shape != shape:
-            raise ValueError(
-                f"noise_init has shape {variance.shape}; noise={self.noise!r} needs "
-                f"a number" + (f" or shape {shape}." if shape else ".")
-            )
-        least = np.linalg.eigvalsh(variance)[0] if len(shape) == 2 else variance.min()
-        if not (np.all(np.isfinite(variance)) and least > 0):
-            raise ValueError(
-                "noise_init must be positive"
-                + (" definite" if self.noise == "full" else "")
-                + f" and finite; got {self.noise_init!r}."
-            )
-        if len(shape) == 2 and not np.allclose(variance, variance.T):
-            raise ValueError("noise_init must be symmetric for noise='full'.")
-        return variance if shape else float(variance)
+        return start_parameters(
+            problem,
+            prior,
+            n_components,
+            components_init=self.components_init,
+            noise=self.noise,
+            noise_init=self.noise_init,
+            fit_offset=self.fit_offset,
+            random_state=random_state,
+        )
 
     def _fitted(self, run, dtype):
         """Return the fitted attributes of a run of EM."""
@@ -674,7 +586,7 @@ class SparseCoding(
                 reset=reset,
                 ensure_min_samples=ensure_min_samples,
             )
-        X = _checked_array(X, ensure_min_samples)
+        X = checked_array(X, ensure_min_samples)
         return validate_data(self, X, reset=reset, skip_check_array=True)
 
     def _map(self, X, method, *arguments):
@@ -682,7 +594,7 @@ class SparseCoding(
         check_is_fitted(self)
         X = self._checked(X)
         with Workers(self.n_jobs, self.batch_size) as workers:
-            return workers.concatenate(_Method(self._e_step(X.dtype), method, arguments), X)
+            return workers.concatenate(MethodOnChunk(self._e_step(X.dtype), method, arguments), X)
 
     def transform(self, X):
         """Return the codes of data points: what ``code`` says.
@@ -714,14 +626,14 @@ class SparseCoding(
             Superposition of the components, plus the offset.
         """
         check_is_fitted(self)
-        codes = _checked_array(X)
+        codes = checked_array(X)
         if codes.shape[1] != len(self.components_):
             raise ValueError(
                 f"X has {codes.shape[1]} columns; codes of this model have {len(self.components_)}."
             )
         components = self.components_.astype(codes.dtype, copy=False)
         offset = self.offset_.astype(codes.dtype)
-        superposed = _Superposed(self._superposition(), components, offset)
+        superposed = SuperposedChunk(self._superposition(), components, offset)
         with Workers(self.n_jobs, self.batch_size) as workers:
             return workers.concatenate(superposed, codes)
 
@@ -777,10 +689,10 @@ class SparseCoding(
         """
         check_is_fitted(self)
         X = self._checked(X)
-        sample_weight = _checked_weights(sample_weight, X)
+        sample_weight = checked_weights(sample_weight, X)
         with Workers(self.n_jobs, self.batch_size) as workers:
-            total = workers.sum(_Evidence(self._e_step(X.dtype)), X, sample_weight)
-        _check_weight(total)
+            total = workers.sum(EvidenceOfChunk(self._e_step(X.dtype)), X, sample_weight)
+        check_weight(total)
         return float(total["log_evidence"] / total["weight"])
 
     def sample(self, n_samples=1):
@@ -851,66 +763,3 @@ class SparseCoding(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-# What workers do with a chunk; classes, so that processes can unpickle them.
-
-
-class _Method:
-    """A method of an E-step with its arguments."""
-
-    def __init__(self, e_step, method, arguments):
-        self.e_step, self.method, self.arguments = e_step, method, arguments
-
-    def __call__(self, X, weights=None):
-        assert_all_finite(X, input_name="X")
-        return getattr(self.e_step, self.method)(X, *self.arguments)
-
-
-class _Evidence:
-    """The sums of the weighted log-evidence and of the weights."""
-
-    def __init__(self, e_step):
-        self.e_step = e_step
-
-    def __call__(self, X, weights):
-        check_chunk(X, weights)
-        weights = np.ones(len(X)) if weights is None else weights
-        return {"weight": weights.sum(), "log_evidence": weights @ self.e_step.log_evidence(X)}
-
-
-class _Superposed:
-    """Codes superposed to data."""
-
-    def __init__(self, superposition, components, offset):
-        self.superposition = superposition
-        self.components, self.offset = components, offset
-
-    def __call__(self, codes, weights=None):
-        assert_all_finite(codes, input_name="X")
-        return self.superposition.superpose(codes, self.components) + self.offset
-
-
-def _checked_array(X, ensure_min_samples=1):
-    """Return valid data without what an estimator knows of them."""
-    if is_dask_array(X):
-        from .parallel.dask_blocks import checked_rows
-
-        return checked_rows(X, ensure_min_samples)
-    return check_array(X, dtype=[np.float64, np.float32], input_name="X")
-
-
-def _checked_weights(weights, X):
-    """Return valid sample weights, None where there are none."""
-    if weights is None:
-        return None
-    if is_dask_array(X):
-        from .parallel.dask_blocks import checked_weights
-
-        return checked_weights(weights, X)
-    return _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
-
-
-def _check_weight(sums):
-    if not sums["weight"] > 0:
-        raise ValueError("sample_weight is zero everywhere; give some row weight.")

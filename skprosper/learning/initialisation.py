@@ -1,4 +1,4 @@
-"""Where components start: each at a deviation of its own from the data's mean.
+"""Where EM starts; components at deviations of their own from the data's mean.
 
 What is drawn here are the deviations; ``initial_components`` of the superposition makes
 components of them such that the model has about the mean and the covariance of the data.
@@ -7,9 +7,34 @@ components of them such that the model has about the mean and the covariance of 
 import numpy as np
 from scipy import linalg
 
+from ..noise import NOISES
+from ..validation import checked_components, checked_noise
+from .problem import Parameters, mean_square
+
 INITIALISATIONS = {"k-means++", "random_from_data", "random"}
 # Rows that are drawn to choose from: at least, and for each component.
 _LEAST_ROWS, _ROWS_PER_COMPONENT = 1024, 10
+
+
+def start_parameters(
+    problem, prior, n_components, *, components_init, noise, noise_init, fit_offset, random_state
+):
+    """Return the parameters that a run of EM starts from; ``prior`` has concrete values."""
+    superposition, n_features = problem.superposition, problem.X.shape[1]
+    if components_init is None or isinstance(components_init, str):
+        mean, deviations = mean_and_deviations(components_init, problem, n_components, random_state)
+        components = superposition.initial_components(mean, deviations, prior, fit_offset)
+    else:
+        components = checked_components(components_init, n_components, n_features, superposition)
+    offset = problem.moments["sum"] / problem.moments["weight"] if fit_offset else None
+    if noise_init is None:
+        noise_init = max(
+            mean_square(problem.moments, centred=True),
+            problem.floor(centred=False),
+        )
+    return Parameters(
+        components, prior, NOISES[noise](checked_noise(noise_init, noise, n_features)), offset
+    )
 
 
 def mean_and_deviations(init, problem, n_components, random_state):

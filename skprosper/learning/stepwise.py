@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .em import Parameters, maximised
+from .em import maximised
+from .problem import Parameters
 
 _DECAY = 0.6
 

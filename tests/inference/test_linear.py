@@ -12,7 +12,7 @@ from skprosper.inference.linear import LinearEStep
 from skprosper.kernels.linear import add_outer
 from skprosper.kernels.states import count_states, paired_states
 from skprosper.kernels.vector_math import argmax, exp
-from skprosper.learning.em import Parameters
+from skprosper.learning.problem import Parameters
 from skprosper.noise import IsotropicNoise
 
 EXACT = dict(rtol=1e-10, atol=1e-10)

@@ -10,7 +10,7 @@ from skprosper import MaximalCausesAnalysis, SparseCoding
 from skprosper.inference.base import Truncation
 from skprosper.kernels.maximum import all_items, state_tree
 from skprosper.kernels.states import count_states
-from skprosper.learning.em import Parameters
+from skprosper.learning.problem import Parameters
 from skprosper.noise import IsotropicNoise
 from skprosper.priors import DiscretePrior
 from skprosper.superpositions import SUPERPOSITIONS

@@ -12,7 +12,7 @@ from skprosper import SparseCoding
 from skprosper.inference.base import Truncation, codes_of
 from skprosper.inference.spike_slab import SpikeSlabEStep
 from skprosper.kernels import spike_slab as kernel
-from skprosper.learning.em import Parameters
+from skprosper.learning.problem import Parameters
 from skprosper.noise import NOISES, IsotropicNoise
 from skprosper.priors import SpikeSlabPrior
 

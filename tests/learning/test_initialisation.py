@@ -8,8 +8,8 @@ from problems import NAMED
 
 from skprosper import SparseCoding, TernarySparseCoding
 from skprosper.datasets import make_bars
-from skprosper.learning.em import Problem, data_moments
 from skprosper.learning.initialisation import INITIALISATIONS, rows_at
+from skprosper.learning.problem import Problem, data_moments
 from skprosper.metrics import recovered_components
 from skprosper.parallel.workers import Workers
 from skprosper.priors import BinaryPrior

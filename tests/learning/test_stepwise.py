@@ -8,7 +8,8 @@ from sklearn.base import clone
 
 from skprosper import BinarySparseCoding, SparseCoding
 from skprosper.datasets import make_bars
-from skprosper.learning.em import Problem, data_moments, maximised
+from skprosper.learning.em import maximised
+from skprosper.learning.problem import Problem, data_moments
 from skprosper.learning.stepwise import _relative_to
 from skprosper.metrics import match_components, recovered_components
 from skprosper.parallel.workers import Workers

@@ -1,0 +1,44 @@
+"""What workers do with a chunk of data under a fitted model.
+
+Classes, so that processes can unpickle them.
+"""
+
+import numpy as np
+from sklearn.utils import assert_all_finite
+
+from ..validation import check_chunk
+
+
+class MethodOnChunk:
+    """A method of an E-step with its arguments."""
+
+    def __init__(self, e_step, method, arguments):
+        self.e_step, self.method, self.arguments = e_step, method, arguments
+
+    def __call__(self, X, weights=None):
+        assert_all_finite(X, input_name="X")
+        return getattr(self.e_step, self.method)(X, *self.arguments)
+
+
+class EvidenceOfChunk:
+    """The sums of the weighted log-evidence and of the weights."""
+
+    def __init__(self, e_step):
+        self.e_step = e_step
+
+    def __call__(self, X, weights):
+        check_chunk(X, weights)
+        weights = np.ones(len(X)) if weights is None else weights
+        return {"weight": weights.sum(), "log_evidence": weights @ self.e_step.log_evidence(X)}
+
+
+class SuperposedChunk:
+    """Codes superposed to data."""
+
+    def __init__(self, superposition, components, offset):
+        self.superposition = superposition
+        self.components, self.offset = components, offset
+
+    def __call__(self, codes, weights=None):
+        assert_all_finite(codes, input_name="X")
+        return self.superposition.superpose(codes, self.components) + self.offset

@@ -1,0 +1,137 @@
+"""What makes data, weights and parameters valid: the errors live here.
+
+An error names the value and the remedy.
+"""
+
+import numpy as np
+from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils.validation import _check_sample_weight
+
+from .inference.base import Truncation
+from .kernels.states import count_states
+from .parallel.chunks import is_dask_array
+
+LEARNABLE = ("components", "prior", "noise")
+# A tree of more states than this per data point is a mistake, not a posterior.
+_MAX_STATES = 20_000_000
+# Squares of data, and their sums, stay finite inside these limits.
+_SCALE_LIMITS = {"float64": (1e-140, 1e140), "float32": (1e-15, 1e15)}
+
+
+# Data ---------------------------------------------------------------------------------
+
+
+def checked_array(X, ensure_min_samples=1):
+    """Return valid data without what an estimator knows of them."""
+    if is_dask_array(X):
+        from .parallel.dask_blocks import checked_rows
+
+        return checked_rows(X, ensure_min_samples)
+    return check_array(X, dtype=[np.float64, np.float32], input_name="X")
+
+
+def checked_weights(weights, X):
+    """Return valid sample weights, None where there are none."""
+    if weights is None:
+        return None
+    if is_dask_array(X):
+        from .parallel.dask_blocks import checked_weights
+
+        return checked_weights(weights, X)
+    return _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
+
+
+def check_weight(sums):
+    if not sums["weight"] > 0:
+        raise ValueError("sample_weight is zero everywhere; give some row weight.")
+
+
+def check_chunk(X, weights):
+    """Raise where a chunk is not valid: of a dask array it is seen here first."""
+    assert_all_finite(X, input_name="X")
+    if weights is not None:
+        assert_all_finite(weights, input_name="sample_weight")
+        if np.any(weights < 0):
+            raise ValueError(
+                f"Negative values in sample_weight: {weights.min():g}; give weights of at least 0."
+            )
+
+
+def check_scale(mean_square, dtype):
+    """Raise where squares of the data would leave the floating-point range."""
+    scale = np.sqrt(mean_square)
+    low, high = _SCALE_LIMITS[dtype.name]
+    if not low < scale < high:
+        raise ValueError(
+            f"X has a root mean square of {scale:.3g}, outside the range "
+            f"{low:g} to {high:g} of {dtype.name}; rescale X"
+            + (" (it is zero everywhere)." if scale == 0 else ".")
+        )
+
+
+# Parameters ---------------------------------------------------------------------------
+
+
+def check_learn(learn):
+    """Raise where something is to be learned that no model has."""
+    if unknown := [name for name in learn if name not in LEARNABLE]:
+        raise ValueError(f"learn holds {unknown[0]!r}; it may hold any of {LEARNABLE}.")
+
+
+def checked_truncation(n_candidates, max_active, selection, n_components, n_values):
+    """Return the truncation of the posterior, cut to what there is."""
+    if None not in (n_candidates, max_active) and n_candidates < max_active:
+        raise ValueError(
+            f"n_candidates={n_candidates} is less than max_active={max_active}; a "
+            "state cannot have more active latents than candidates. Raise "
+            "n_candidates or lower max_active."
+        )
+    n_candidates = min(n_candidates or n_components, n_components)
+    max_active = min(max_active or n_candidates, n_candidates)
+    n_states = count_states(n_candidates, max_active, n_values)
+    if n_states > _MAX_STATES:
+        raise ValueError(
+            f"n_candidates={n_candidates} and max_active={max_active} make "
+            f"{n_states:.3g} states for each data point, more than "
+            f"{_MAX_STATES:.0e}. Lower n_candidates or max_active."
+        )
+    return Truncation(n_candidates, max_active, selection == "pursuit")
+
+
+def checked_components(components, n_components, n_features, superposition):
+    """Return start components as a float64 copy of shape (n_components, n_features)."""
+    components = check_array(components, dtype=np.float64, copy=True, input_name="components_init")
+    if components.shape != (n_components, n_features):
+        raise ValueError(
+            f"components_init has shape {components.shape}; give "
+            f"(n_components, n_features) = {(n_components, n_features)}."
+        )
+    superposition.check_components(components)
+    return components
+
+
+def checked_noise(noise_init, noise, n_features):
+    """Return a noise variance as the structure ``noise`` has it: a float or an array."""
+    shape = {
+        "isotropic": (),
+        "diagonal": (n_features,),
+        "full": (n_features, n_features),
+    }[noise]
+    variance = np.asarray(noise_init, dtype=np.float64)
+    if variance.ndim == 0 and noise != "isotropic":
+        variance = variance * (np.eye(n_features) if noise == "full" else np.ones(n_features))
+    if variance.shape != shape:
+        raise ValueError(
+            f"noise_init has shape {variance.shape}; noise={noise!r} needs "
+            f"a number" + (f" or shape {shape}." if shape else ".")
+        )
+    least = np.linalg.eigvalsh(variance)[0] if len(shape) == 2 else variance.min()
+    if not (np.all(np.isfinite(variance)) and least > 0):
+        raise ValueError(
+            "noise_init must be positive"
+            + (" definite" if noise == "full" else "")
+            + f" and finite; got {noise_init!r}."
+        )
+    if len(shape) == 2 and not np.allclose(variance, variance.T):
+        raise ValueError("noise_init must be symmetric for noise='full'.")
+    return variance if shape else float(variance)

@@ -43,7 +43,7 @@ def learned_problem(X, model, workers, n_iter):
     moments = data_moments(X, None)
     prior, superposition = MODELS[model]
     prior, superposition = prior.start(N_COMPONENTS), SUPERPOSITIONS[superposition]
-    problem = Problem(X, None, workers, superposition, Truncation(8, 5, True), moments)
+    problem = Problem(X, None, workers, superposition, Truncation(8, 5), moments)
     start = mean_and_deviations(None, problem, N_COMPONENTS, np.random.RandomState(0))
     W = superposition.initial_components(*start, prior, centred=False)
     parameters = Parameters(W, prior, IsotropicNoise(float(X.var())), None)

@@ -61,8 +61,9 @@ class Annealing(BaseEstimator):
 
     data_cut : float or array-like of (position, value) pairs, default=0.0
         Schedule of data truncation, in [0, 1]. With 1 EM leaves out as many data points
-        as hold, by the prior, more than ``max_active`` active latents: those of least
-        evidence. It corrects the prior for that. 0 learns from all.
+        as hold, by the prior, more than ``max_changes`` active latents: those of least
+        evidence. It corrects the prior for that. 0 learns from all. For the centre "zero"
+        alone: with "best" no data point holds too many.
 
     hold_prior : bool, default=True
         Whether the prior stays at its start values while T > 1. Hot posteriors explain

@@ -47,7 +47,7 @@ class Posterior:
         Log of the truncated evidence, in nats: as `SparseCoding.score_samples`, and
         higher where the posterior was grown.
 
-    max_active : ndarray of shape (n_samples,), int64
+    max_changes : ndarray of shape (n_samples,), int64
         Most latents active in a state of each data point: that of the estimator, or more
         where the best state used all of them.
     """
@@ -59,12 +59,12 @@ class Posterior:
     marginals: np.ndarray
     entropy: np.ndarray
     log_evidence: np.ndarray
-    max_active: np.ndarray
+    max_changes: np.ndarray
 
     @property
     def at_limit(self):
         """Whether the best state of each data point has all the latents it may have."""
-        return self.n_active[:, 0] >= self.max_active
+        return self.n_active[:, 0] >= self.max_changes
 
     @property
     def n_active(self):
@@ -129,12 +129,12 @@ class Posterior:
 def grown(truncation, n_components, n_values):
     """Return the next larger truncation, or None where a posterior grows no further."""
     n_candidates = min(truncation.n_candidates + _GROWTH[0], n_components)
-    max_active = min(truncation.max_active + _GROWTH[1], n_candidates)
-    if max_active == truncation.max_active:
+    max_changes = min(truncation.max_changes + _GROWTH[1], n_candidates)
+    if max_changes == truncation.max_changes:
         return None
-    if count_states(n_candidates, max_active, n_values) > _MOST_STATES:
+    if count_states(n_candidates, max_changes, n_values) > _MOST_STATES:
         return None
-    return truncation._replace(n_candidates=n_candidates, max_active=max_active)
+    return truncation._replace(n_candidates=n_candidates, max_changes=max_changes)
 
 
 def posterior_of(X, n_states, workers, e_step_of, truncation):
@@ -169,7 +169,7 @@ def _inferred(X, n_states, workers, e_step, truncation):
         marginals=np.concatenate([marginals for _, marginals in parts]),
         entropy=entropy,
         log_evidence=log_evidence,
-        max_active=np.full(len(support), truncation.max_active),
+        max_changes=np.full(len(support), truncation.max_changes),
     )
 
 

@@ -36,6 +36,7 @@ from .posterior import posterior_of
 from .priors import NAMED_PRIORS
 from .superpositions import SUPERPOSITIONS
 from .validation import (
+    check_data_cut,
     check_learn,
     check_scale,
     check_weight,
@@ -86,18 +87,27 @@ class SparseCoding(
     fit_offset : bool, default=False
         Whether to learn the offset m; without it m is 0. For the linear superposition.
 
-    n_candidates : int or None, default=8
-        Latents H' that a data point's states may combine, preselected for each data
-        point; cut to ``n_components``. None takes all.
+    center : {"best", "zero"}, default="best"
+        The state around which the posterior of a data point is truncated: kept are the
+        centre, all states that differ from it in one latent, and those that differ in up
+        to ``max_changes`` of the candidates. "best" is a local maximum of the
+        log-joint, found by changing one latent at a time: any number of latents may be
+        active. "zero" is the state in which none is, as in Expectation Truncation.
 
-    max_active : int or None, default=5
-        Most latents gamma active in a state; cut to ``n_candidates``. None takes
-        ``n_candidates``. With None for both the posterior is exact.
+    n_candidates : int or None, default=8
+        Latents H' that a data point's states may combine, chosen for each data point;
+        cut to ``n_components``. None takes all.
+
+    max_changes : int or None, default=5
+        Most candidates in which a state may differ from the centre; cut to
+        ``n_candidates``. None takes ``n_candidates``. With None for both the posterior is
+        exact. With ``center="zero"`` it is the most latents active in a state.
 
     selection : {"pursuit", "marginal"}, default="pursuit"
-        How candidates are found. "marginal" takes the latents that explain the data
-        point best alone. "pursuit" takes the best, removes what it explains, takes
-        the next: better for overcomplete, coherent components.
+        How candidates are found for ``center="zero"``. "marginal" takes the latents that
+        explain the data point best alone. "pursuit" takes the best, removes what it
+        explains, takes the next: better for overcomplete, coherent components. Around
+        the best state the candidates are the latents whose change costs least.
 
     learn : tuple of str, default=("components", "prior", "noise")
         What EM updates; the rest stays as initialised.
@@ -180,7 +190,7 @@ class SparseCoding(
         `fit`; `skprosper.metrics.distinct_components` tells those that are not needed.
 
     limit_share_ : float
-        Share of the data points whose most probable state has ``max_active`` active
+        Share of the data points whose most probable state has ``max_changes`` active
         latents, after `fit`; of at most 256 rows per chunk. A warning tells where it is
         large enough to bias what is learned.
 
@@ -219,8 +229,9 @@ class SparseCoding(
         "superposition": [StrOptions(set(SUPERPOSITIONS))],
         "noise": [StrOptions(set(NOISES))],
         "fit_offset": ["boolean"],
+        "center": [StrOptions({"best", "zero"})],
         "n_candidates": [Interval(Integral, 1, None, closed="left"), None],
-        "max_active": [Interval(Integral, 1, None, closed="left"), None],
+        "max_changes": [Interval(Integral, 1, None, closed="left"), None],
         "selection": [StrOptions({"pursuit", "marginal"})],
         "learn": [tuple, list, set],
         "components_init": [StrOptions(INITIALISATIONS), "array-like", None],
@@ -245,8 +256,9 @@ class SparseCoding(
         superposition="linear",
         noise="isotropic",
         fit_offset=False,
+        center="best",
         n_candidates=8,
-        max_active=5,
+        max_changes=5,
         selection="pursuit",
         learn=("components", "prior", "noise"),
         components_init=None,
@@ -267,8 +279,9 @@ class SparseCoding(
         self.superposition = superposition
         self.noise = noise
         self.fit_offset = fit_offset
+        self.center = center
         self.n_candidates = n_candidates
-        self.max_active = max_active
+        self.max_changes = max_changes
         self.selection = selection
         self.learn = learn
         self.components_init = components_init
@@ -296,7 +309,12 @@ class SparseCoding(
 
     def _truncation(self, n_components, prior):
         return checked_truncation(
-            self.n_candidates, self.max_active, self.selection, n_components, prior.n_values
+            self.n_candidates,
+            self.max_changes,
+            self.center,
+            self.selection,
+            n_components,
+            prior.n_values,
         )
 
     # Fitting
@@ -507,6 +525,7 @@ class SparseCoding(
     def _model(self, X):
         """Return prior, superposition, number of components and truncation, checked."""
         check_learn(self.learn)
+        check_data_cut(self._annealing(), self.center)
         prior, superposition = self._prior(), self._superposition()
         superposition.check(prior, self.noise, self.fit_offset)
         n_components = self.n_components or X.shape[1]
@@ -726,7 +745,7 @@ class SparseCoding(
     def posterior(self, X, n_states=10):
         """Return the most probable states of each data point.
 
-        Where the best state of a data point has ``max_active`` active latents, its
+        Where the best state of a data point has ``max_changes`` active latents, its
         posterior is found anew with more of them and more candidates, until the best
         state has fewer than it may have or there are 50,000 states.
 

@@ -78,24 +78,30 @@ def check_learn(learn):
         raise ValueError(f"learn holds {unknown[0]!r}; it may hold any of {LEARNABLE}.")
 
 
-def checked_truncation(n_candidates, max_active, selection, n_components, n_values):
+def checked_truncation(n_candidates, max_changes, center, selection, n_components, n_values):
     """Return the truncation of the posterior, cut to what there is."""
-    if None not in (n_candidates, max_active) and n_candidates < max_active:
-        raise ValueError(
-            f"n_candidates={n_candidates} is less than max_active={max_active}; a "
-            "state cannot have more active latents than candidates. Raise "
-            "n_candidates or lower max_active."
-        )
     n_candidates = min(n_candidates or n_components, n_components)
-    max_active = min(max_active or n_candidates, n_candidates)
-    n_states = count_states(n_candidates, max_active, n_values)
+    max_changes = min(max_changes or n_candidates, n_candidates)
+    n_states = count_states(n_candidates, max_changes, n_values)
     if n_states > _MAX_STATES:
         raise ValueError(
-            f"n_candidates={n_candidates} and max_active={max_active} make "
+            f"n_candidates={n_candidates} and max_changes={max_changes} make "
             f"{n_states:.3g} states for each data point, more than "
-            f"{_MAX_STATES:.0e}. Lower n_candidates or max_active."
+            f"{_MAX_STATES:.0e}. Lower n_candidates or max_changes."
         )
-    return Truncation(n_candidates, max_active, selection == "pursuit")
+    return Truncation(n_candidates, max_changes, center == "best", selection == "pursuit")
+
+
+def check_data_cut(annealing, center):
+    """Raise where annealing leaves out data that hold too much: around the best state none do."""
+    if annealing is None or center == "zero":
+        return
+    cuts = np.asarray(annealing.data_cut, dtype=np.float64)
+    if np.any((cuts[..., -1] if cuts.ndim else cuts) > 0):
+        raise ValueError(
+            f"data_cut={annealing.data_cut!r} needs center='zero': around the best state a data "
+            "point may hold any number of active latents. Leave data_cut at 0."
+        )
 
 
 def checked_components(components, n_components, n_features, superposition):

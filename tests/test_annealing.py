@@ -120,8 +120,9 @@ def test_data_truncation_removes_the_bias_of_many_active_causes(prior):
             prior=prior,
             components_init=components,
             n_candidates=8,
-            max_active=4,
+            max_changes=4,
             annealing=Annealing(**PLAIN, data_cut=cut),
+            center="zero",
             learn=("prior", "noise"),
             max_iter=60,
         ).fit(X)
@@ -134,7 +135,9 @@ def test_data_truncation_removes_the_bias_of_many_active_causes(prior):
 def test_data_truncation_counts_a_weight_of_two_as_the_row_twice():
     X, _, _ = make_bars(150, size=3, n_active=3, random_state=0)
     weights = np.random.default_rng(0).integers(0, 3, len(X))
-    params = dict(max_active=2, annealing=Annealing(data_cut=1.0), max_iter=15, random_state=0)
+    params = dict(
+        max_changes=2, annealing=Annealing(data_cut=1.0), center="zero", max_iter=15, random_state=0
+    )
     weighted = BinarySparseCoding(6, **params).fit(X, sample_weight=weights)
     repeated = BinarySparseCoding(6, **params).fit(np.repeat(X, weights, axis=0))
     assert_allclose(weighted.lower_bounds_, repeated.lower_bounds_, rtol=1e-8)
@@ -267,11 +270,11 @@ def test_a_posterior_grows_where_the_best_state_uses_all_it_may():
     codes = (np.arange(9) < np.array([[1], [3], [8]])).astype(float)
     X = codes @ components
     params = dict(components_init=components, noise_init=1.0, max_iter=0)
-    model = BinarySparseCoding(9, n_candidates=4, max_active=2, **params).fit(X)
+    model = BinarySparseCoding(9, n_candidates=4, max_changes=2, **params).fit(X)
     found = model.posterior(X, n_states=2)
     assert_array_equal(found.codes(), codes)
     assert_array_equal(found.n_active[:, 0], [1, 3, 8])
-    assert found.max_active[0] == 2 and not found.at_limit.any()
+    assert found.max_changes[0] == 2 and not found.at_limit.any()
     assert_array_equal(found.marginals.round(), codes)
     assert np.all(model.score_samples(X) <= found.log_evidence + 1e-9)
 
@@ -280,14 +283,14 @@ def test_diagnostics_tell_what_is_used_and_whether_the_truncation_binds():
     components = 6.0 * np.random.default_rng(0).standard_normal((6, 20))
     X, codes = make_sparse_coding(components, 2000, n_active=2.4, random_state=0)
     params = dict(components_init=components, annealing=None, max_iter=20)
-    with pytest.warns(UserWarning, match="max_active=2 active"):
-        model = BinarySparseCoding(6, max_active=2, **params).fit(X)
+    with pytest.warns(UserWarning, match="max_changes=2 active"):
+        model = BinarySparseCoding(6, max_changes=2, **params).fit(X)
     held = (codes.sum(axis=1) >= 2).mean()
     assert_allclose(model.limit_share_, held, atol=0.05)
     model = BinarySparseCoding(6, **params).fit(X)
     assert_allclose(model.usage_, codes.mean(axis=0), atol=0.01)
     assert_allclose(model.limit_share_, (codes.sum(axis=1) >= 5).mean(), atol=0.02)
-    model = BinarySparseCoding(6, max_active=None, n_candidates=None, **params).fit(X)
+    model = BinarySparseCoding(6, max_changes=None, n_candidates=None, **params).fit(X)
     assert model.limit_share_ == 0.0
 
 

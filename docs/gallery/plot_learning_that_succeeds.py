@@ -86,7 +86,7 @@ for (name, n), row in zip(shown.items(), axes, strict=True):
     row[0].axis("off")
     posterior.plot(n, ax=row[1])
     row[1].set_title(
-        f"{name}: entropy {posterior.entropy[n]:.2f} nats, up to {posterior.max_active[n]} active",
+        f"{name}: entropy {posterior.entropy[n]:.2f} nats, up to {posterior.max_changes[n]} active",
         fontsize="medium",
     )
 

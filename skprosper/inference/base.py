@@ -16,8 +16,9 @@ class Truncation(NamedTuple):
     """Which states an E-step looks at."""
 
     n_candidates: int
-    max_active: int
-    pursuit: bool
+    max_changes: int  # candidates in which a state may differ from the centre
+    best: bool = True  # the centre is the best state; else the state 0
+    pursuit: bool = True  # how the candidates of the centre 0 are found
 
 
 class Precision(NamedTuple):

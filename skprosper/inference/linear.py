@@ -17,16 +17,16 @@ class LinearEStep(LinearGaussianEStep):
     def _prepare(self):
         values = self.prior.active_values
         n_components = len(self.components)
-        n_candidates, max_active, _ = self.truncation
+        n_candidates, max_changes, *_ = self.truncation
         self.values = values.astype(self.dtype)
         self.log_odds = self.prior.log_odds(n_components)
         bias = self.log_odds / self.temperature[1] - 0.5 * np.outer(
             values**2, np.diag(self.gram).astype(np.float64)
         )
         self.bias = bias.astype(self.dtype)
-        self.states = paired_states(n_candidates, max_active, values)
+        self.states = paired_states(n_candidates, max_changes, values)
         self.precision = Precision.of(
-            self.dtype, count_states(n_candidates, max_active, len(values))
+            self.dtype, count_states(n_candidates, max_changes, len(values))
         )
 
     def _new_sums(self):
@@ -35,7 +35,7 @@ class LinearEStep(LinearGaussianEStep):
         return second, np.zeros((len(self.values), n_components))
 
     def _infer(self, codes, weights, sums, evidence, probability=False):
-        n_candidates, _, pursuit = self.truncation
+        n_candidates, _, _, pursuit = self.truncation
         return kernel.expectations(
             codes,
             weights,
@@ -69,7 +69,7 @@ class LinearEStep(LinearGaussianEStep):
 
     def _top_states(self, projections, n_states):
         n, n_candidates = len(projections), self.truncation.n_candidates
-        width = max(1, min(self.truncation.max_active, n_candidates))
+        width = max(1, min(self.truncation.max_changes, n_candidates))
         log_joint = np.empty((n, n_states))
         support = np.empty((n, n_states, width), np.int64)
         kinds = np.empty_like(support)

@@ -63,7 +63,7 @@ class MaximumEStep:
         self.truncation, self.dtype = truncation, np.dtype(dtype)
         self.temperature = temperature
         n_components = len(W)
-        n_candidates, max_active, pursuit = truncation
+        n_candidates, max_changes, _, pursuit = truncation
         values = prior.active_values
         # the posterior sees the data in units of its noise
         self.scale = 1.0 / np.sqrt(noise.variance * temperature[0])
@@ -78,7 +78,7 @@ class MaximumEStep:
         if pursuit:
             overlap = kernel.pairwise_overlap(self.components)
         self.tree = kernel.state_tree(
-            n_candidates, max_active, tuple(values), self.magnitude, n_components
+            n_candidates, max_changes, tuple(values), self.magnitude, n_components
         )
         self.model = kernel.Model(
             self.components,
@@ -209,8 +209,8 @@ class MaximumEStep:
 
     def top_states(self, X, n_states):
         """Return the `Posteriors` with the n_states most probable states."""
-        n_candidates, max_active, _ = self.truncation
-        width = max(1, min(max_active, n_candidates))
+        n_candidates, max_changes, *_ = self.truncation
+        width = max(1, min(max_changes, n_candidates))
         parts = []
         for rows, x, projections in self._blocks(X):
             log_joint = np.empty((len(x), n_states))

@@ -43,8 +43,8 @@ class SpikeSlabEStep(LinearGaussianEStep):
             mean=mean,
             correlation=correlation,
         )
-        n_candidates, max_active, _ = self.truncation
-        self.tree = kernel.state_tree(n_candidates, max_active)
+        n_candidates, max_changes, *_ = self.truncation
+        self.tree = kernel.state_tree(n_candidates, max_changes)
         self.negligible = Precision.of(self.dtype, 1).negligible
 
     def _new_sums(self):
@@ -63,7 +63,8 @@ class SpikeSlabEStep(LinearGaussianEStep):
             weights,
             self.slabs,
             self.tree,
-            *self.truncation,
+            *self.truncation[:2],
+            self.truncation.pursuit,
             probability,
             self.negligible,
             sums,
@@ -110,7 +111,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
         return zero + self.log_odds @ statistics["active"]
 
     def _top_states(self, projections, n_states):
-        n, width = len(projections), max(1, self.truncation.max_active)
+        n, width = len(projections), max(1, self.truncation.max_changes)
         log_joint = np.empty((n, n_states))
         support = np.empty((n, n_states, width), np.int64)
         entropy, evidence = np.empty(n), np.empty(n)
@@ -118,7 +119,8 @@ class SpikeSlabEStep(LinearGaussianEStep):
             projections.copy(),
             self.slabs,
             self.tree,
-            *self.truncation,
+            *self.truncation[:2],
+            self.truncation.pursuit,
             log_joint,
             support,
             entropy,

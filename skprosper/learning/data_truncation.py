@@ -43,7 +43,7 @@ def truncated(problem, e_step, activity, cut):
     X, weights = problem.X, problem.weights
     evidence = np.concatenate(list(problem.workers.map(_LogEvidence(e_step), X)))
     w = np.ones(len(evidence)) if weights is None else np.asarray(weights)
-    inside, _ = within(activity, problem.truncation.max_active)
+    inside, _ = within(activity, problem.truncation.max_changes)
     order = np.argsort(-evidence, kind="stable")
     before = np.cumsum(w[order]) - w[order]
     kept = np.empty_like(w)

@@ -13,8 +13,8 @@ _BIASED = 0.05
 def diagnose(problem, parameters):
     """Return the usage of each component and the share of data points at the limit."""
     e_step = problem.e_step(parameters)
-    max_active = problem.truncation.max_active
-    limit = max_active if max_active < len(parameters.components) else None
+    max_changes = problem.truncation.max_changes
+    limit = max_changes if max_changes < len(parameters.components) else None
     sums = problem.workers.sum(_Diagnosis(e_step, limit), problem.X, problem.weights)
     usage = sums["active"] / sums["weight"]
     return usage, float(sums["at_limit"] / max(sums["looked_at"], np.finfo(np.float64).tiny))
@@ -24,9 +24,9 @@ def warn_of_bias(share, truncation):
     """Warn where the truncation holds back many data points."""
     if share > _BIASED:
         warnings.warn(
-            f"{share:.0%} of the data points have max_active={truncation.max_active} active "
+            f"{share:.0%} of the data points have max_changes={truncation.max_changes} active "
             "latents in their most probable state: the truncation may bias the fit. Raise "
-            "max_active (and n_candidates), or leave such data out with "
+            "max_changes (and n_candidates), or leave such data out with "
             "Annealing(data_cut=1.0).",
             stacklevel=5,
         )

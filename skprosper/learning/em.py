@@ -90,8 +90,8 @@ class _Iteration:
         bound = None
         if step.data_cut:
             activity = parameters.prior.activity(n_components)
-            max_active = problem.truncation.max_active
-            self.correction = correction(activity, max_active, step.data_cut)
+            max_changes = problem.truncation.max_changes
+            self.correction = correction(activity, max_changes, step.data_cut)
             self.problem, bound = truncated(problem, e_step, activity, step.data_cut)
         self.statistics, self.bound = self.problem.expectations(e_step)
         if bound is not None and step.temperature == 1.0:

@@ -17,10 +17,10 @@ from skprosper.noise import IsotropicNoise
 
 EXACT = dict(rtol=1e-10, atol=1e-10)
 TRUNCATIONS = {
-    "exact": dict(n_candidates=None, max_active=None),
-    "pursuit": dict(n_candidates=3, max_active=2, selection="pursuit"),
-    "marginal": dict(n_candidates=4, max_active=2, selection="marginal"),
-    "one candidate": dict(n_candidates=1, max_active=1),
+    "exact": dict(n_candidates=None, max_changes=None),
+    "pursuit": dict(n_candidates=3, max_changes=2, center="zero", selection="pursuit"),
+    "marginal": dict(n_candidates=4, max_changes=2, center="zero", selection="marginal"),
+    "one candidate": dict(n_candidates=1, max_changes=1),
 }
 
 
@@ -33,7 +33,7 @@ def reference(model, X, truncation):
     return model.posteriors(
         X,
         TRUNCATIONS[truncation]["n_candidates"],
-        TRUNCATIONS[truncation]["max_active"],
+        TRUNCATIONS[truncation]["max_changes"],
         selection == "pursuit",
     )
 
@@ -66,9 +66,9 @@ def test_score_is_the_mean_log_likelihood_of_all_states(prior):
 def test_posterior_lists_the_best_states_with_their_probabilities(prior):
     estimator, model, X = random_problem(prior, "diagonal", **TRUNCATIONS["pursuit"])
     found = estimator.posterior(X, n_states=4)
-    assert {2, 4} <= set(found.max_active) <= set(GROWN)
+    assert {2, 4} <= set(found.max_changes) <= set(GROWN)
     assert_array_equal(found.at_limit, found.n_active[:, 0] == 5)
-    for n, gamma in enumerate(found.max_active):
+    for n, gamma in enumerate(found.max_changes):
         (expected,) = model.posteriors(X[n : n + 1], GROWN[gamma], gamma, pursuit=True)
         order = np.argsort(-expected.q)[:4]
         assert_allclose(found.probabilities[n], expected.q[order], **EXACT)
@@ -96,7 +96,7 @@ def test_statistics_and_bound_equal_enumeration(prior, temperature):
     W, X = rng.standard_normal((4, 5)), rng.standard_normal((20, 5))
     w = rng.uniform(0, 2, len(X))
     parameters = Parameters(W, start.start(4), IsotropicNoise(0.5), None)
-    e_step = LinearEStep(parameters, Truncation(4, 4, True), np.float64, temperature)
+    e_step = LinearEStep(parameters, Truncation(4, 4, False, True), np.float64, temperature)
     sums = e_step.complete(e_step.statistics(X, w))
     hot = Model(W, np.array(values), np.array(probabilities), 0.5, temperature=temperature)
     cold = Model(W, np.array(values), np.array(probabilities), 0.5)

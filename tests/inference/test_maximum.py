@@ -17,11 +17,11 @@ from skprosper.superpositions import SUPERPOSITIONS
 
 EXACT = dict(rtol=1e-10, atol=1e-10)
 TRUNCATIONS = {
-    "exact": dict(n_candidates=None, max_active=None),
-    "few active": dict(n_candidates=None, max_active=2),
-    "pursuit": dict(n_candidates=3, max_active=2, selection="pursuit"),
-    "marginal": dict(n_candidates=4, max_active=2, selection="marginal"),
-    "one candidate": dict(n_candidates=1, max_active=1),
+    "exact": dict(n_candidates=None, max_changes=None),
+    "few active": dict(n_candidates=None, max_changes=2),
+    "pursuit": dict(n_candidates=3, max_changes=2, center="zero", selection="pursuit"),
+    "marginal": dict(n_candidates=4, max_changes=2, center="zero", selection="marginal"),
+    "one candidate": dict(n_candidates=1, max_changes=1),
 }
 MAXIMA = ["maximum", "magnitude-maximum"]
 
@@ -33,7 +33,7 @@ def problem(prior, superposition, **params):
 def reference(model, X, truncation):
     selection = TRUNCATIONS[truncation].get("selection", "pursuit")
     n_candidates = TRUNCATIONS[truncation]["n_candidates"]
-    max_active = TRUNCATIONS[truncation]["max_active"]
+    max_active = TRUNCATIONS[truncation]["max_changes"]
     return model.posteriors(X, n_candidates, max_active, selection == "pursuit")
 
 
@@ -64,7 +64,7 @@ def test_public_methods_equal_enumeration(superposition, prior, truncation, n_co
 def test_posterior_lists_the_best_states_with_their_probabilities(superposition, prior):
     estimator, model, X = problem(prior, superposition, **TRUNCATIONS["pursuit"])
     found = estimator.posterior(X, n_states=4)
-    kept = found.max_active == TRUNCATIONS["pursuit"]["max_active"]
+    kept = found.max_changes == TRUNCATIONS["pursuit"]["max_changes"]
     assert kept.any()
     expected = reference(model, X, "pursuit")
     for n in np.flatnonzero(kept):
@@ -96,7 +96,9 @@ def test_statistics_and_bound_equal_enumeration(superposition, prior, truncation
     w[4] = 0.0
     parameters = Parameters(W, start.start(4), IsotropicNoise(0.5), None)
     e_step = SUPERPOSITIONS[superposition].e_step(parameters.prior)
-    e_step = e_step(parameters, Truncation(*truncation), np.float64, temperature)
+    e_step = e_step(
+        parameters, Truncation(*truncation[:2], False, truncation[2]), np.float64, temperature
+    )
     sums = e_step.complete(e_step.statistics(X, w))
     cold = Model(W, np.array(values), np.array(probabilities), 0.5, superposition)
     hot = Model(
@@ -135,7 +137,7 @@ def test_gradient_of_the_bound_vanishes_at_convergence(superposition, prior):
         superposition=superposition,
         components_init=components,
         n_candidates=None,
-        max_active=None,
+        max_changes=None,
         annealing=None,
         max_iter=1000,
         tol=1e-14,

@@ -19,12 +19,17 @@ from skprosper.priors import SpikeSlabPrior
 EXACT = dict(rtol=1e-10, atol=1e-10)
 SLABS = ["diagonal", "full"]
 TRUNCATIONS = {
-    "exact": Truncation(5, 5, True),
-    "pursuit": Truncation(4, 3, True),
-    "marginal": Truncation(3, 2, False),
-    "one active": Truncation(3, 1, True),
-    "one candidate": Truncation(1, 1, True),
+    "exact": Truncation(5, 5, False, True),
+    "pursuit": Truncation(4, 3, False, True),
+    "marginal": Truncation(3, 2, False, False),
+    "one active": Truncation(3, 1, False, True),
+    "one candidate": Truncation(1, 1, False, True),
 }
+
+
+def reference(truncation):
+    """Return the arguments of ``posteriors`` for a truncation around the state 0."""
+    return truncation.n_candidates, truncation.max_changes, truncation.pursuit
 
 
 def prior_of(probability, mean, covariance):
@@ -50,7 +55,9 @@ def random_model(slabs, noise="isotropic", *, seed=0, n_components=5, n_features
 def e_step_of(model, truncation=None, dtype=np.float64, noise="isotropic"):
     """Return the E-step at the parameters of a reference."""
     n_components = len(model.components)
-    truncation = Truncation(n_components, n_components, True) if truncation is None else truncation
+    truncation = (
+        Truncation(n_components, n_components, False, True) if truncation is None else truncation
+    )
     prior = prior_of(model.probability, model.mean, model.covariance)
     offset = None if np.ndim(model.offset) == 0 else model.offset
     parameters = Parameters(model.components, prior, NOISES[noise](model.noise), offset)
@@ -72,7 +79,7 @@ def test_posteriors_equal_enumeration(slabs, noise, truncation):
     model = random_model(slabs, noise, offset=np.linspace(-1, 1, 6))
     X = random_data()
     e_step = e_step_of(model, TRUNCATIONS[truncation], noise=noise)
-    expected = model.posteriors(X, *TRUNCATIONS[truncation])
+    expected = model.posteriors(X, *reference(TRUNCATIONS[truncation]))
     assert_allclose(e_step.log_evidence(X), [p.log_evidence for p in expected], **EXACT)
     assert_allclose(e_step.codes(X, "mean"), [p.mean for p in expected], **EXACT)
     assert_allclose(e_step.codes(X, "probability"), [p.active for p in expected], **EXACT)
@@ -87,7 +94,7 @@ def test_statistics_and_bound_equal_enumeration(slabs, truncation, temperature):
     w = np.random.default_rng(2).uniform(0, 2, len(X))
     e_step = e_step_of(model, TRUNCATIONS[truncation], noise="diagonal")
     sums = e_step.complete(e_step.statistics(X, w))
-    posteriors = model.posteriors(X, *TRUNCATIONS[truncation])
+    posteriors = model.posteriors(X, *reference(TRUNCATIONS[truncation]))
     assert_allclose(sums["active"], weighted(w, [p.active for p in posteriors]), **EXACT)
     assert_allclose(sums["codes"], weighted(w, [p.mean for p in posteriors]), **EXACT)
     assert_allclose(sums["second"], weighted(w, [p.second for p in posteriors]), **EXACT)
@@ -108,7 +115,7 @@ def test_top_states_are_the_most_probable_active_sets(slabs):
     top = e_step.top_states(X, 6)
     variances = e_step.variances(top.support)
     best = e_step.codes(X, "map")
-    for n, expected in enumerate(model.posteriors(X, *truncation)):
+    for n, expected in enumerate(model.posteriors(X, *reference(truncation))):
         order = np.argsort(-expected.log_joint)[:6]
         assert_allclose(top.log_joint[n], expected.log_joint[order], **EXACT)
         assert_allclose(top.log_evidence[n], expected.log_evidence, **EXACT)
@@ -136,7 +143,7 @@ def test_top_states_are_padded_where_there_are_fewer():
 
 @pytest.mark.parametrize("n_samples", [1, 63, 65, 300])
 def test_a_data_point_does_not_depend_on_its_neighbours(n_samples):
-    e_step = e_step_of(random_model("full"), Truncation(4, 3, True))
+    e_step = e_step_of(random_model("full"), Truncation(4, 3, False, True))
     X = random_data(n_samples)
     codes, evidence = e_step.codes(X, "mean"), e_step.log_evidence(X)
     for n in {0, n_samples // 2, n_samples - 1}:
@@ -249,7 +256,7 @@ def test_estimators_equal_enumeration(slabs, noise):
         noise_init=model.noise,
         fit_offset=True,
         n_candidates=None,
-        max_active=None,
+        max_changes=None,
         max_iter=0,
     ).fit(X)
     expected = model.posteriors(X)
@@ -311,7 +318,7 @@ def test_e_step_can_be_pickled():
             IsotropicNoise(0.5),
             None,
         ),
-        Truncation(3, 2, True),
+        Truncation(3, 2, False, True),
         np.float64,
     )
     X = random_data()

@@ -19,7 +19,7 @@ MONOTONE = {
     "full slabs": SpikeSlabPrior(0.3, covariance="full"),
     "full slabs of mean 1": SpikeSlabPrior(0.3, mean=1.0, covariance="full", learn_mean=False),
 }
-EXACT = dict(n_candidates=None, max_active=None, annealing=None)
+EXACT = dict(n_candidates=None, max_changes=None, annealing=None)
 
 
 @pytest.mark.parametrize("seed", range(20))

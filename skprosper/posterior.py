@@ -6,13 +6,13 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import assert_all_finite
 
-from .inference.base import codes_of
-from .kernels.states import count_states
+from .inference.base import codes_of, stacked, widened
+from .inference.tasks import MethodOnChunk
 
 # States per data point up to which a posterior grows.
 _MOST_STATES = 50_000
-# Candidates and active latents that it grows by.
-_GROWTH = (3, 2)
+# It grows where that adds more to the evidence, in nats.
+_GAP = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +48,12 @@ class Posterior:
         higher where the posterior was grown.
 
     max_changes : ndarray of shape (n_samples,), int64
-        Most latents active in a state of each data point: that of the estimator, or more
-        where the best state used all of them.
+        Most latents in which a state of each data point may differ from its centre: that
+        of the estimator, or more where its posterior was grown.
+
+    truncation_gap : ndarray of shape (n_samples,), float64
+        What growing the posterior of each data point once more would add to its
+        ``log_evidence``, in nats; 0 where there are no more states, or too many.
     """
 
     support: np.ndarray
@@ -60,11 +64,7 @@ class Posterior:
     entropy: np.ndarray
     log_evidence: np.ndarray
     max_changes: np.ndarray
-
-    @property
-    def at_limit(self):
-        """Whether the best state of each data point has all the latents it may have."""
-        return self.n_active[:, 0] >= self.max_changes
+    truncation_gap: np.ndarray
 
     @property
     def n_active(self):
@@ -126,32 +126,26 @@ class Posterior:
         )
 
 
-def grown(truncation, n_components, n_values):
-    """Return the next larger truncation, or None where a posterior grows no further."""
-    n_candidates = min(truncation.n_candidates + _GROWTH[0], n_components)
-    max_changes = min(truncation.max_changes + _GROWTH[1], n_candidates)
-    if max_changes == truncation.max_changes:
-        return None
-    if count_states(n_candidates, max_changes, n_values) > _MOST_STATES:
-        return None
-    return truncation._replace(n_candidates=n_candidates, max_changes=max_changes)
-
-
 def posterior_of(X, n_states, workers, e_step_of, truncation):
-    """Return the `Posterior` of data points, each grown until its best state fits.
+    """Return the `Posterior` of data points, each grown until that adds little.
 
-    ``e_step_of`` gives the E-step for a truncation. Where the best state of a data point
-    has as many active latents as a state may have, its posterior is found anew with more
-    of them and more candidates, up to a limit.
+    ``e_step_of`` gives the E-step for a truncation. Where a wider truncation adds to the
+    evidence of a data point, its posterior is found anew with that, up to a limit.
     """
-    result = _inferred(X, n_states, workers, e_step_of(truncation), truncation)
-    n_components, n_values = result.marginals.shape[1], e_step_of(truncation).prior.n_values
-    while (truncation := grown(truncation, n_components, n_values)) is not None:
-        rows = np.flatnonzero(result.at_limit)
+    e_step = e_step_of(truncation)
+    result = _inferred(X, n_states, workers, e_step, truncation)
+    n_components, n_values = result.marginals.shape[1], e_step.prior.n_values
+    rows = np.arange(len(result.support))
+    while (truncation := truncation.wider(n_components, n_values, _MOST_STATES)) is not None:
+        e_step = e_step_of(truncation)
+        x = X if len(rows) == len(result.support) else np.asarray(X[rows])
+        evidence = np.concatenate(list(workers.map(MethodOnChunk(e_step, "log_evidence"), x)))
+        gap = np.maximum(evidence - result.log_evidence[rows], 0.0)
+        result.truncation_gap[rows] = gap
+        rows = rows[gap > _GAP]
         if not rows.size:
             break
-        x = np.asarray(X[rows])
-        part = _inferred(x, n_states, workers, e_step_of(truncation), truncation)
+        part = _inferred(np.asarray(X[rows]), n_states, workers, e_step, truncation)
         result = _replaced(result, rows, part)
     return result
 
@@ -159,8 +153,7 @@ def posterior_of(X, n_states, workers, e_step_of, truncation):
 def _inferred(X, n_states, workers, e_step, truncation):
     """Return the `Posterior` under one truncation."""
     parts = list(workers.map(_Inference(e_step, n_states), X))
-    top = [np.concatenate(arrays) for arrays in zip(*(top for top, _ in parts))]
-    support, values, log_joint, log_evidence, entropy = top
+    support, values, log_joint, log_evidence, entropy = stacked([top for top, _ in parts])
     return Posterior(
         support=support,
         values=values,
@@ -170,18 +163,19 @@ def _inferred(X, n_states, workers, e_step, truncation):
         entropy=entropy,
         log_evidence=log_evidence,
         max_changes=np.full(len(support), truncation.max_changes),
+        truncation_gap=np.zeros(len(support)),
     )
 
 
 def _replaced(result, rows, part):
-    """Return the posterior with some rows replaced; the new ones are wider."""
-    more = part.support.shape[2] - result.support.shape[2]
+    """Return the posterior with some rows replaced."""
+    width = max(result.support.shape[2], part.support.shape[2])
     merged = {}
     for field in fields(Posterior):
         array, new = getattr(result, field.name), getattr(part, field.name)
         if array.ndim == 3:
             fill = -1 if field.name == "support" else 0
-            array = np.pad(array, ((0, 0), (0, 0), (0, more)), constant_values=fill)
+            array, new = widened(array, width, fill).copy(), widened(new, width, fill)
         else:
             array = array.copy()
         array[rows] = new

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .annealing import Annealing
 from .inference.tasks import EvidenceOfChunk, MethodOnChunk, SuperposedChunk
-from .learning.diagnostics import diagnose, warn_of_bias
+from .learning.diagnostics import diagnose, warn_of_gap
 from .learning.em import (
     FitState,
     Run,
@@ -189,10 +189,10 @@ class SparseCoding(
         Share of the data points in which a component is active, by the posterior, after
         `fit`; `skprosper.metrics.distinct_components` tells those that are not needed.
 
-    limit_share_ : float
-        Share of the data points whose most probable state has ``max_changes`` active
-        latents, after `fit`; of at most 256 rows per chunk. A warning tells where it is
-        large enough to bias what is learned.
+    truncation_gap_ : float
+        What two candidates and one change more would add to the lower bound, in nats per
+        data point, after `fit`; of at most 128 rows per chunk. 0 where there are no more. A
+        warning tells where it is large enough to bias what is learned.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -378,7 +378,7 @@ class SparseCoding(
                 best_bound = problem.expectations(e_step)[1]
             else:
                 best_bound = best.lower_bound
-            self.usage_, self.limit_share_ = diagnose(problem, best.parameters)
+            self.usage_, self.truncation_gap_ = diagnose(problem, best.parameters)
         self._set_fitted(best, X.dtype)
         self.lower_bound_ = best_bound
         context.call_on_fit_task_end(
@@ -393,7 +393,7 @@ class SparseCoding(
             )
         annealing = self._annealing()
         if self.max_iter > 0 and (annealing is None or annealing.at(1.0).data_cut < 1.0):
-            warn_of_bias(self.limit_share_, truncation)
+            warn_of_gap(self.truncation_gap_, truncation)
         return self
 
     # A fit in progress; callbacks.Checkpoint saves it and hands it back.
@@ -745,9 +745,8 @@ class SparseCoding(
     def posterior(self, X, n_states=10):
         """Return the most probable states of each data point.
 
-        Where the best state of a data point has ``max_changes`` active latents, its
-        posterior is found anew with more of them and more candidates, until the best
-        state has fewer than it may have or there are 50,000 states.
+        The posterior of a data point is found anew with more candidates and changes as
+        long as that adds more than 0.01 nats to its evidence, up to 50,000 states.
 
         Parameters
         ----------

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
+from neighbourhood import neighbourhood
 
 
 def enumerate_states(n_latents, values, max_active=None, support=None):
@@ -188,6 +189,20 @@ class Model:
         if n_candidates is not None:
             supports = [self.select(x, n_candidates, pursuit) for x in X]
         return [self.posterior(x, max_active, s) for x, s in zip(X, supports, strict=True)]
+
+    def around_best(self, X, n_candidates, max_changes):
+        """Return the `Posterior` of each row over its K_n around the best state."""
+        values = np.append(0.0, self.values)
+        posteriors = []
+        for x in np.asarray(X, dtype=float):
+
+            def log_joint(state):
+                return self.log_joint(values[list(state)][None], x)[0]  # noqa: B023
+
+            size = len(self.components), len(self.values)
+            states = neighbourhood(log_joint, *size, n_candidates, max_changes)
+            posteriors.append(Posterior(self, x, values[np.array(states)]))
+        return posteriors
 
 
 class Posterior:

@@ -265,33 +265,46 @@ def test_a_posterior_shows_its_states_and_turns_sparse():
     assert_allclose([bar.get_width() for bar in display.bars_], found.probabilities[4])
 
 
-def test_a_posterior_grows_where_the_best_state_uses_all_it_may():
+@pytest.mark.parametrize("center", ["best", "zero"])
+def test_a_posterior_grows_where_that_adds_to_the_evidence(center):
     components = 10.0 * np.eye(9, 12)
     codes = (np.arange(9) < np.array([[1], [3], [8]])).astype(float)
     X = codes @ components
-    params = dict(components_init=components, noise_init=1.0, max_iter=0)
+    params = dict(components_init=components, noise_init=1.0, max_iter=0, center=center)
     model = BinarySparseCoding(9, n_candidates=4, max_changes=2, **params).fit(X)
     found = model.posterior(X, n_states=2)
     assert_array_equal(found.codes(), codes)
     assert_array_equal(found.n_active[:, 0], [1, 3, 8])
-    assert found.max_changes[0] == 2 and not found.at_limit.any()
+    # around the best state no more is needed
+    assert_array_equal(found.max_changes, 2 if center == "best" else [2, 3, 8])
+    assert np.all(found.truncation_gap < 0.01)
     assert_array_equal(found.marginals.round(), codes)
     assert np.all(model.score_samples(X) <= found.log_evidence + 1e-9)
 
 
-def test_diagnostics_tell_what_is_used_and_whether_the_truncation_binds():
+def test_diagnostics_tell_what_is_used_and_what_the_truncation_costs():
     components = 6.0 * np.random.default_rng(0).standard_normal((6, 20))
     X, codes = make_sparse_coding(components, 2000, n_active=2.4, random_state=0)
-    params = dict(components_init=components, annealing=None, max_iter=20)
-    with pytest.warns(UserWarning, match="max_changes=2 active"):
-        model = BinarySparseCoding(6, max_changes=2, **params).fit(X)
-    held = (codes.sum(axis=1) >= 2).mean()
-    assert_allclose(model.limit_share_, held, atol=0.05)
-    model = BinarySparseCoding(6, **params).fit(X)
+    params = dict(components_init=components, annealing=None, max_iter=20, tol=1e-9)
+    zero = dict(center="zero", max_changes=2)
+    with pytest.warns(UserWarning, match="max_changes=2 may bias the fit.*center='best'"):
+        model = BinarySparseCoding(6, **zero, **params).fit(X)
+    wider = SparseCoding(
+        6,
+        prior=model.prior_,
+        components_init=model.components_,
+        max_iter=0,
+        noise_init=model.noise_variance_,
+        center="zero",
+        max_changes=3,
+    ).fit(X)
+    assert_allclose(model.truncation_gap_, wider.score(X) - model.score(X), rtol=0.1)
+    assert model.truncation_gap_ > 1.0
+    model = BinarySparseCoding(6, max_changes=2, **params).fit(X)
     assert_allclose(model.usage_, codes.mean(axis=0), atol=0.01)
-    assert_allclose(model.limit_share_, (codes.sum(axis=1) >= 5).mean(), atol=0.02)
+    assert 0.0 <= model.truncation_gap_ < 1e-3
     model = BinarySparseCoding(6, max_changes=None, n_candidates=None, **params).fit(X)
-    assert model.limit_share_ == 0.0
+    assert model.truncation_gap_ == 0.0
 
 
 def test_a_start_that_cannot_win_any_more_is_given_up():

@@ -5,9 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.linear import add_outer
+from ..kernels.states import count_states
 
 # Rows per matrix product: its projections stay in the second-level cache.
 BLOCK_ROWS = 256
+# Candidates and changes by which a truncation grows.
+_WIDER = (2, 1)
 # Above this share of entries that matter, <s>^T Y is a dense product.
 _DENSE = 0.3
 
@@ -19,6 +22,15 @@ class Truncation(NamedTuple):
     max_changes: int  # candidates in which a state may differ from the centre
     best: bool = True  # the centre is the best state; else the state 0
     pursuit: bool = True  # how the candidates of the centre 0 are found
+
+    def wider(self, n_components, n_values, most_states):
+        """Return the next wider truncation, or None where there is none, or it is too wide."""
+        n_candidates = min(self.n_candidates + _WIDER[0], n_components)
+        max_changes = min(self.max_changes + _WIDER[1], n_candidates)
+        wider = self._replace(n_candidates=n_candidates, max_changes=max_changes)
+        if wider == self or count_states(n_candidates, max_changes, n_values) > most_states:
+            return None
+        return wider
 
 
 class Precision(NamedTuple):
@@ -47,7 +59,20 @@ class Posteriors(NamedTuple):
 
 def stacked(parts):
     """Return the `Posteriors` of all data points from those of their chunks."""
+    width = max(part.support.shape[2] for part in parts)
+    parts = [
+        part._replace(
+            support=widened(part.support, width, -1), values=widened(part.values, width, 0)
+        )
+        for part in parts
+    ]
     return Posteriors(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def widened(states, width, fill):
+    """Return states (n, n_states, less) with room for ``width`` latents."""
+    more = width - states.shape[2]
+    return np.pad(states, ((0, 0), (0, 0), (0, more)), constant_values=fill) if more else states
 
 
 def codes_of(support, values, n_components, dtype):

@@ -18,13 +18,12 @@ class LinearEStep(LinearGaussianEStep):
         values = self.prior.active_values
         n_components = len(self.components)
         n_candidates, max_changes, *_ = self.truncation
-        self.values = values.astype(self.dtype)
         self.log_odds = self.prior.log_odds(n_components)
         bias = self.log_odds / self.temperature[1] - 0.5 * np.outer(
             values**2, np.diag(self.gram).astype(np.float64)
         )
-        self.bias = bias.astype(self.dtype)
-        self.states = paired_states(n_candidates, max_changes, values)
+        self.model = kernel.Model(self.gram, values.astype(self.dtype), bias.astype(self.dtype))
+        self.states = paired_states(n_candidates, max_changes, len(values))
         self.precision = Precision.of(
             self.dtype, count_states(n_candidates, max_changes, len(values))
         )
@@ -32,18 +31,17 @@ class LinearEStep(LinearGaussianEStep):
     def _new_sums(self):
         n_components = len(self.components)
         second = np.zeros((n_components, n_components))
-        return second, np.zeros((len(self.values), n_components))
+        return second, np.zeros((len(self.model.values), n_components))
 
     def _infer(self, codes, weights, sums, evidence, probability=False):
-        n_candidates, _, _, pursuit = self.truncation
+        n_candidates, _, best, pursuit = self.truncation
         return kernel.expectations(
             codes,
             weights,
-            self.gram,
-            self.values,
-            self.bias,
+            self.model,
             self.states,
             n_candidates,
+            best,
             pursuit,
             probability,
             *self.precision,
@@ -57,9 +55,9 @@ class LinearEStep(LinearGaussianEStep):
 
     def complete(self, statistics):
         """Return the summed statistics with what follows from them filled in."""
-        counts, upper = statistics["counts"], statistics["second"]
+        counts, half = statistics["counts"], statistics["second"]
         values = self.prior.active_values
-        second = upper + upper.T
+        second = half + half.T
         second[np.diag_indices_from(second)] = values**2 @ counts
         return {**statistics, "second": second, "codes": values @ counts}
 
@@ -68,25 +66,25 @@ class LinearEStep(LinearGaussianEStep):
         return zero + np.sum(self.log_odds * statistics["counts"])
 
     def _top_states(self, projections, n_states):
-        n, n_candidates = len(projections), self.truncation.n_candidates
-        width = max(1, min(self.truncation.max_changes, n_candidates))
+        n_candidates, max_changes, best, pursuit = self.truncation
+        n, H = len(projections), len(self.components)
+        most = kernel.most_active(projections, self.model, n_candidates, best, pursuit)
         log_joint = np.empty((n, n_states))
-        support = np.empty((n, n_states, width), np.int64)
+        support = np.empty((n, n_states, min(H, most + max_changes)), np.int64)
         kinds = np.empty_like(support)
         entropy, evidence = np.empty(n), np.empty(n)
         kernel.top_states(
             projections,
-            self.gram,
-            self.values,
-            self.bias,
+            self.model,
             self.states,
             n_candidates,
-            self.truncation.pursuit,
+            best,
+            pursuit,
             log_joint,
             support,
             kinds,
             entropy,
             evidence,
         )
-        values = np.where(support >= 0, self.values[kinds], 0)
+        values = np.where(support >= 0, self.model.values[kinds], 0)
         return Posteriors(support, values, log_joint, evidence, entropy)

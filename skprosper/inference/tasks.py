@@ -12,7 +12,7 @@ from ..validation import check_chunk
 class MethodOnChunk:
     """A method of an E-step with its arguments."""
 
-    def __init__(self, e_step, method, arguments):
+    def __init__(self, e_step, method, arguments=()):
         self.e_step, self.method, self.arguments = e_step, method, arguments
 
     def __call__(self, X, weights=None):

@@ -1,9 +1,23 @@
-"""E-step of the linear superposition with discrete values (BSC, TSC, DSC)."""
+"""E-step of the linear superposition with discrete values (BSC, TSC, DSC).
+
+A state is told by its changes from the centre of the data point: with Delta the change of
+a latent's value, states that change i and j together have the gains of both less
+Delta_i Delta_j G_ij. The centre's own values are added once per data point.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from .selection import select
+from .selection import (
+    cheapest_changes,
+    find_centre,
+    gain_of_change,
+    log_joint_of,
+    select,
+    size_of_change,
+)
 from .vector_math import INLINE, JIT, exp, maximum
 
 # States lighter than exp(-CUTOFF) of the heaviest do not matter at double precision.
@@ -12,57 +26,134 @@ CUTOFF = 32.0
 _RESCALE = 300.0
 
 
+class Model(NamedTuple):
+    """What the kernels know of the parameters."""
+
+    gram: np.ndarray  # (H, H) W Sigma^-1 W^T
+    values: np.ndarray  # (K,) of an active latent
+    bias: np.ndarray  # (K, H) log odds of value k against 0, less v_k^2 G_hh / 2
+
+
+class Centre(NamedTuple):
+    """The state around which a data point's posterior is truncated."""
+
+    kinds: np.ndarray  # (H,) int64, index of the value of an active latent, else -1
+    support: np.ndarray  # (H,) int64, the active latents come first
+    field: np.ndarray  # (H,)
+    gains: np.ndarray  # (H,) of the best change of each latent
+    work: np.ndarray  # (H,)
+    candidates: np.ndarray  # (n_candidates,) int64
+
+
+class Half(NamedTuple):
+    """One half of the candidates of a data point and its states."""
+
+    members: np.ndarray  # (n_latents,) int64
+    gains: np.ndarray  # (n_latents * n_values,) of their changes
+    sizes: np.ndarray  # (n_latents * n_values,) what a change adds to a latent's value
+    steps: np.ndarray  # (padded to 4, 8, .., n_states) what a state adds to each value
+    energies: np.ndarray  # (n_states,) log-joint relative to the centre
+    sums: np.ndarray  # (n_states,) posterior weight
+
+
 @njit(**INLINE)
-def half_energies(features, inputs, energies):
-    """energies[s] = sum_f inputs[f] features[f, s]."""
+def make_centre(n_latents, n_candidates, dtype):
+    """Allocate the `Centre`; no latent is active."""
+    return Centre(
+        np.full(n_latents, -1, np.int64),
+        np.empty(n_latents, np.int64),
+        np.empty(n_latents, dtype),
+        np.empty(n_latents, dtype),
+        np.empty(n_latents, dtype),
+        np.empty(n_candidates, np.int64),
+    )
+
+
+@njit(**INLINE)
+def make_half(states, members):
+    """Allocate the `Half`."""
+    n_features, n_states = states.features.shape
+    n_padded = 4 * max(1, -(-members.size // 4))
+    return Half(
+        members,
+        np.empty(n_features),
+        np.empty(n_features),
+        np.zeros((n_padded, n_states)),
+        np.empty(n_states),
+        np.empty(n_states),
+    )
+
+
+@njit(**INLINE)
+def enter(code, model, best, pursuit, centre, n_active):
+    """Find centre and candidates of the data point with these projections.
+
+    ``n_active`` latents are active in the centre of the data point before.
+    Returns how many are in this one's.
+    """
+    gram, values, bias = model
+    kinds, support, field, gains, work, candidates = centre
+    for i in range(n_active):
+        kinds[support[i]] = -1
+    if not best:
+        select(code, gram, values, bias, pursuit, field, gains, work, candidates)
+        field[:] = code
+        return 0
+    n_active = find_centre(code, gram, values, bias, kinds, support, field, gains)
+    cheapest_changes(gains, work, candidates)
+    return n_active
+
+
+@njit(**INLINE)
+def load_half(states, half, model, centre):
+    """Write the changes of a half's candidates and the energies of its states."""
+    members, gains, sizes, steps, energies, _ = half
+    gram, values, bias = model
+    features = states.features
     energies[:] = 0.0
-    for f in range(inputs.size):
-        x = inputs[f]
-        row = features[f]
-        for s in range(energies.size):
-            energies[s] += x * row[s]
-
-
-@njit(**INLINE)
-def half_inputs(projection, gram, values, bias, members, inputs):
-    """Write the weights of `HalfStates.features` for one data point."""
-    n_values = values.size
     f = 0
     for i in range(members.size):
         h = members[i]
-        for k in range(n_values):
-            inputs[f] = np.float64(values[k]) * projection[h] + bias[k, h]
+        step = steps[i]
+        step[:] = 0.0
+        for k in range(values.size):
+            gain = gain_of_change(centre.field, values, bias, centre.kinds[h], h, k)
+            size = size_of_change(values, centre.kinds[h], k)
+            gains[f], sizes[f], row = gain, size, features[f]
+            for s in range(energies.size):
+                step[s] += size * row[s]
+                energies[s] += gain * row[s]
             f += 1
-    for i in range(members.size):
-        for j in range(i + 1, members.size):
-            inputs[f] = -gram[members[i], members[j]]
-            f += 1
+        for j in range(i):
+            g, other = np.float64(gram[members[j], h]), steps[j]
+            for s in range(energies.size):
+                energies[s] -= g * step[s] * other[s]
 
 
 @njit(**INLINE)
-def pair_halves(states, left_energies, right_energies, field, reference, cutoff, sums):
+def pair_halves(left, right, n_right, field, reference, cutoff, products, row):
     """Sum exp(log-joint - reference) over all pairs of half states.
 
     field (n_right_latents, n_left_states) is the pull of a left state on the right
-    latents. Fills sums = (per left state, per right state, left value x right state)
-    and returns the reference they are relative to, which rises where it must.
+    latents. Fills the sums of both halves and products (left latent, right state), the
+    steps of the left latents times the weights, and returns the reference they are
+    relative to, which rises where it must.
     """
-    left_sums, right_sums, products, row = sums
-    left, right, n_right = states
+    left_sums, right_sums = left.sums, right.sums
     left_sums[:] = 0.0
     right_sums[:] = 0.0
     products[:] = 0.0
     highest = reference
-    for a in range(left_energies.size):
+    for a in range(left_sums.size):
         n = n_right[a]
-        base = left_energies[a]
+        base = left.energies[a]
         top = -np.inf
         # four right latents at a time keep the row in registers
         for j in range(0, field.shape[0], 4):
             p0, p1, p2, p3 = field[j, a], field[j + 1, a], field[j + 2, a], field[j + 3, a]
-            v0, v1 = right.values[j], right.values[j + 1]
-            v2, v3 = right.values[j + 2], right.values[j + 3]
-            source = right_energies if j == 0 else row
+            v0, v1 = right.steps[j], right.steps[j + 1]
+            v2, v3 = right.steps[j + 2], right.steps[j + 3]
+            source = right.energies if j == 0 else row
             for b in range(n):
                 e = base + source[b] - (p0 * v0[b] + p1 * v1[b] + p2 * v2[b] + p3 * v3[b])
                 row[b] = e
@@ -89,8 +180,8 @@ def pair_halves(states, left_energies, right_energies, field, reference, cutoff,
         for b in range(n):
             total += row[b]
         left_sums[a] = total
-        for i in range(left.kinds.shape[0]):
-            v = left.values[i, a]
+        for i in range(left.members.size):
+            v = left.steps[i, a]
             if v != 0.0:
                 out = products[i]
                 for b in range(n):
@@ -99,58 +190,119 @@ def pair_halves(states, left_energies, right_energies, field, reference, cutoff,
 
 
 @njit(**INLINE)
-def pull_of_left(gram, left_members, right_members, left, field):
-    """field[j, a] = sum_i gram[i, j] s_i for left state a and right latent j."""
+def pull_of_left(gram, left, right_members, field):
+    """field[j, a] = sum_i gram[i, j] step_i for left state a and right latent j."""
     field[:] = 0.0
     for j in range(right_members.size):
         pull = field[j]
-        for i in range(left_members.size):
-            g = np.float64(gram[left_members[i], right_members[j]])
-            v = left.values[i]
+        for i in range(left.members.size):
+            g = np.float64(gram[left.members[i], right_members[j]])
+            step = left.steps[i]
             for a in range(pull.size):
-                pull[a] += g * v[a]
+                pull[a] += g * step[a]
 
 
 @njit(**INLINE)
-def half_moments(features, sums, moments):
-    """moments[f] = sum_s features[f, s] sums[s]."""
-    for f in range(moments.size):
-        row = features[f]
-        total = 0.0
-        for s in range(sums.size):
-            total += row[s] * sums[s]
-        moments[f] = total
+def weigh_singles(model, centre, n_active, reference, singles, core):
+    """Write the weights of all states that differ from the centre in one latent.
+
+    Those of the candidates are 0: they are counted among the states over the candidates.
+    singles (K, H) are the changes of inactive latents, core (i, K) those of the i-th
+    active one. Returns their sum.
+    """
+    _, values, bias = model
+    field = centre.field
+    for k in range(values.size):
+        v, b, single = values[k], bias[k], singles[k]
+        for h in range(field.size):
+            single[h] = exp(np.float64(v * field[h] + b[h]) - reference)
+        for h in centre.candidates:
+            single[h] = 0.0
+    total = 0.0
+    for i in range(n_active):
+        h = centre.support[i]
+        for k in range(values.size):
+            # exactly 0 marks the candidates: exp has a floor above it
+            weight = singles[k, h]
+            if weight > 0.0:
+                gain = gain_of_change(field, values, bias, centre.kinds[h], h, k)
+                weight = exp(gain - reference)
+            core[i, k] = weight
+            total += weight
+            singles[k, h] = 0.0
+    for k in range(values.size):
+        single = singles[k]
+        for h in range(field.size):
+            total += single[h]
+    return total
 
 
 @njit(**INLINE)
-def spread_half(members, moments, values, probability, weight, code, counts, second):
+def spread_change(h, k, q, values, kind, probability, change, counts):
+    """Add the posterior weight q of a latent's k-th change to the results."""
+    size = size_of_change(values, kind, k)
+    if probability:
+        size = 1.0 if kind < 0 else (-1.0 if k == kind else 0.0)
+    change[h] += size * q
+    if kind >= 0:
+        counts[kind, h] -= q
+    if k != kind:
+        counts[k, h] += q
+
+
+@njit(**INLINE)
+def spread_half(states, half, model, kinds, weight, probability, change, counts, second):
     """Add the moments of one half of the candidates to the results."""
-    n_values = values.size
+    members, steps, sums, features = half.members, half.steps, half.sums, states.features
     f = 0
     for i in range(members.size):
         h = members[i]
-        mean = 0.0
-        for k in range(n_values):
-            q = weight * moments[f]
-            counts[k, h] += q
-            mean += q if probability else values[k] * q
+        for k in range(model.values.size):
+            row = features[f]
+            total = 0.0
+            for s in range(sums.size):
+                total += row[s] * sums[s]
+            q = weight * total
+            spread_change(h, k, q, model.values, kinds[h], probability, change, counts)
             f += 1
-        code[h] = mean
-    for i in range(members.size):
-        for j in range(i + 1, members.size):
-            add_pair(second, members[i], members[j], weight * moments[f])
-            f += 1
+        for j in range(i):
+            step, other = steps[i], steps[j]
+            total = 0.0
+            for s in range(sums.size):
+                total += step[s] * other[s] * sums[s]
+            add_pair(second, members[j], h, weight * total)
+
+
+@njit(**INLINE)
+def spread_centre(centre, n_active, values, weight, probability, change, counts, second):
+    """Add the centre's own value to what the latents change by on average.
+
+    With s = s* + c, <s s^T> is s* s*^T + s* <c>^T + <c> s*^T + <c c^T>: the last is there.
+    """
+    for i in range(n_active):
+        h = centre.support[i]
+        v = np.float64(values[centre.kinds[h]])
+        row = second[h]
+        # the diagonal is not read
+        for g in range(change.size):
+            row[g] += v * change[g]
+        for j in range(i):
+            g = centre.support[j]
+            row[g] += weight * v * np.float64(values[centre.kinds[g]])
+    for i in range(n_active):
+        h = centre.support[i]
+        change[h] += weight * (1.0 if probability else np.float64(values[centre.kinds[h]]))
+        counts[centre.kinds[h], h] += weight
 
 
 @njit(**JIT)
 def expectations(
     codes,
     weights,
-    gram,
-    values,
-    bias,
+    model,
     states,
     n_candidates,
+    best,
     pursuit,
     probability,
     cutoff,
@@ -168,22 +320,17 @@ def expectations(
         with ``probability`` weight times posterior probability of being active.
     weights : (n,) float64 array
         Weight of each data point.
-    gram : (H, H) array
-        W Sigma^-1 W^T.
-    values : (K,) array
-        Values of an active latent.
-    bias : (K, H) array
-        Log odds of value k against 0, less v_k^2 G_hh / 2.
+    model : Model
     states : PairedStates
     n_candidates : int
-    pursuit, probability : bool
+    best, pursuit, probability : bool
     cutoff : float
         States this many nats below the best one are passed over.
     negligible : float
-        Posterior weight below which a single-latent state outside the candidates is
-        left out of everything but the evidence.
+        Posterior weight below which a state that differs from the centre in a latent
+        that is no candidate is left out of everything but the evidence.
     second : (H, H) float64 array
-        Upper triangle, i < j, of sum <s_i s_j> is added to.
+        Added to: entries (i, j) and (j, i), i != j, sum to sum <s_i s_j>.
     counts : (K, H) float64 array
         sum q(s_h = v_k) is added to.
     evidence : (n,) float64 array
@@ -195,85 +342,64 @@ def expectations(
         Entries of ``codes`` that are not zero.
     """
     n_points, n_latents = codes.shape
-    n_values = values.size
-    left, right, n_right = states
-    residual = np.empty(n_latents, codes.dtype)
-    gains = np.empty(n_latents, codes.dtype)
-    work = np.empty(n_latents, codes.dtype)
+    gram, values, bias = model
+    n_values, dtype = values.size, codes.dtype
+    left_states, right_states, n_right = states
+    centre = make_centre(n_latents, n_candidates, dtype)
+    n_left = left_states.kinds.shape[0]
+    left = make_half(left_states, centre.candidates[:n_left])
+    right = make_half(right_states, centre.candidates[n_left:])
+    field = np.zeros((right.steps.shape[0], left.energies.size))
+    products = np.empty((n_left, right.energies.size))
+    row = np.empty(right.energies.size)
     singles = np.empty((n_values, n_latents))
-    candidates = np.empty(n_candidates, np.int64)
-    left_members = candidates[: left.kinds.shape[0]]
-    right_members = candidates[left.kinds.shape[0] :]
-    left_inputs = np.empty(left.features.shape[0])
-    right_inputs = np.empty(right.features.shape[0])
-    left_energies = np.empty(left.features.shape[1])
-    right_energies = np.empty(right.features.shape[1])
-    field = np.zeros((right.values.shape[0], left_energies.size))
-    left_sums = np.empty(left_energies.size)
-    right_sums = np.empty(right_energies.size)
-    products = np.empty((left_members.size, right_energies.size))
-    sums = (left_sums, right_sums, products, np.empty(right_energies.size))
-    n_nonzero = 0
+    core = np.empty((n_latents, n_values))
+    change = np.empty(n_latents)
+    n_nonzero, n_active = 0, 0
     for n in range(n_points):
         code = codes[n]
-        select(code, gram, values, bias, pursuit, residual, gains, work, candidates)
-        half_inputs(code, gram, values, bias, left_members, left_inputs)
-        half_inputs(code, gram, values, bias, right_members, right_inputs)
-        half_energies(left.features, left_inputs, left_energies)
-        half_energies(right.features, right_inputs, right_energies)
-        pull_of_left(gram, left_members, right_members, left, field)
-        reference = pair_halves(
-            states,
-            left_energies,
-            right_energies,
-            field,
-            max(0.0, np.float64(gains[candidates[0]])),
-            cutoff,
-            sums,
-        )
+        n_active = enter(code, model, best, pursuit, centre, n_active)
+        kinds, support = centre.kinds, centre.support
+        height = log_joint_of(code, gram, values, bias, kinds, support, n_active)
+        load_half(left_states, left, model, centre)
+        load_half(right_states, right, model, centre)
+        pull_of_left(gram, left, right.members, field)
+        reference = max(0.0, np.float64(centre.gains[centre.candidates[0]]))
+        reference = pair_halves(left, right, n_right, field, reference, cutoff, products, row)
         total = 0.0
-        for a in range(left_sums.size):
-            total += left_sums[a]
-        # All single-latent states at once; the candidates' own are counted above.
-        for k in range(n_values):
-            v, b, single = values[k], bias[k], singles[k]
-            for h in range(n_latents):
-                single[h] = exp(np.float64(v * code[h] + b[h]) - reference)
-            for i in range(n_candidates):
-                single[candidates[i]] = 0.0
-            for h in range(n_latents):
-                total += single[h]
-        evidence[n] = reference + np.log(total)
+        for a in range(left.sums.size):
+            total += left.sums[a]
+        # All changes of one latent at once; the candidates' own are counted above.
+        total += weigh_singles(model, centre, n_active, reference, singles, core)
+        evidence[n] = height + reference + np.log(total)
         floor = negligible * total
         weight = weights[n] / total
-        code[:] = 0.0
+        change[:] = 0.0
         for k in range(n_values):
             v = 1.0 if probability else np.float64(values[k])
             single, count = singles[k], counts[k]
             for h in range(n_latents):
                 q = weight * single[h] if single[h] > floor else 0.0
                 count[h] += q
-                code[h] += v * q
-        half_moments(left.features, left_sums, left_inputs)
-        half_moments(right.features, right_sums, right_inputs)
-        spread_half(left_members, left_inputs, values, probability, weight, code, counts, second)
-        spread_half(
-            right_members,
-            right_inputs,
-            values,
-            probability,
-            weight,
-            code,
-            counts,
-            second,
-        )
-        for i in range(left_members.size):
-            for j in range(right_members.size):
-                product, v = products[i], right.values[j]
+                change[h] += v * q
+        for i in range(n_active):
+            h = support[i]
+            for k in range(n_values):
+                if core[i, k] > floor:
+                    q = weight * core[i, k]
+                    spread_change(h, k, q, values, kinds[h], probability, change, counts)
+        spread_half(left_states, left, model, kinds, weight, probability, change, counts, second)
+        spread_half(right_states, right, model, kinds, weight, probability, change, counts, second)
+        for i in range(left.members.size):
+            for j in range(right.members.size):
+                product, step = products[i], right.steps[j]
                 total = 0.0
                 for s in range(product.size):
-                    total += product[s] * v[s]
-                add_pair(second, left_members[i], right_members[j], weight * total)
+                    total += product[s] * step[s]
+                add_pair(second, left.members[i], right.members[j], weight * total)
+        spread_centre(centre, n_active, values, weights[n], probability, change, counts, second)
+        for h in range(n_latents):
+            code[h] = change[h]
         for h in range(n_latents):
             n_nonzero += code[h] != 0.0
     return n_nonzero
@@ -281,23 +407,23 @@ def expectations(
 
 @njit(**INLINE)
 def add_pair(second, i, j, value):
-    """Add to the upper triangle; skip what would only cost a cache miss."""
-    if abs(value) > 1e-18:
-        if i < j:
-            second[i, j] += value
-        else:
-            second[j, i] += value
+    """Add to the upper triangle."""
+    if i < j:
+        second[i, j] += value
+    else:
+        second[j, i] += value
 
 
 @njit(**INLINE)
 def insert_state(log_joint, left_index, right_index, size, energy, a, b):
-    """Keep the best states in falling order; return how many there are."""
+    """Keep the best states in falling order, of those that tie the first; return how many."""
     if size == log_joint.size:
         if energy <= log_joint[size - 1]:
             return size
         size -= 1
+    least = energy - 1e-10 * (1.0 + abs(energy))
     i = size
-    while i > 0 and log_joint[i - 1] < energy:
+    while i > 0 and log_joint[i - 1] < least:
         log_joint[i] = log_joint[i - 1]
         left_index[i] = left_index[i - 1]
         right_index[i] = right_index[i - 1]
@@ -308,14 +434,47 @@ def insert_state(log_joint, left_index, right_index, size, energy, a, b):
     return size + 1
 
 
+@njit(**INLINE)
+def write_state(support, kinds, centre, n_active, changed, n_changed):
+    """Write the active latents of a state, those of the centre first, and their values.
+
+    changed (n_changed, 2) holds the latents that differ and the index of their change.
+    """
+    width = 0
+    for i in range(n_active):
+        h = centre.support[i]
+        kind = centre.kinds[h]
+        for j in range(n_changed):
+            if changed[j, 0] == h:
+                kind = -1 if changed[j, 1] == kind else changed[j, 1]
+        if kind >= 0:
+            support[width], kinds[width] = h, kind
+            width += 1
+    for j in range(n_changed):
+        h = changed[j, 0]
+        if centre.kinds[h] < 0:
+            support[width], kinds[width] = h, changed[j, 1]
+            width += 1
+
+
+@njit(**JIT)
+def most_active(projections, model, n_candidates, best, pursuit):
+    """Return the largest number of latents active in the centre of a data point."""
+    centre = make_centre(projections.shape[1], n_candidates, projections.dtype)
+    n_active, most = 0, 0
+    for n in range(projections.shape[0]):
+        n_active = enter(projections[n], model, best, pursuit, centre, n_active)
+        most = max(most, n_active)
+    return most
+
+
 @njit(**JIT)
 def top_states(
     projections,
-    gram,
-    values,
-    bias,
+    model,
     states,
     n_candidates,
+    best,
     pursuit,
     log_joint,
     support,
@@ -331,40 +490,37 @@ def top_states(
     posterior and evidence (n,) its log normaliser, both in nats.
     """
     n_points, n_latents = projections.shape
+    gram, values, bias = model
     n_values = values.size
-    left, right, n_right = states
-    residual = np.empty(n_latents, projections.dtype)
-    gains = np.empty(n_latents, projections.dtype)
-    work = np.empty(n_latents, projections.dtype)
-    candidates = np.empty(n_candidates, np.int64)
-    left_members = candidates[: left.kinds.shape[0]]
-    right_members = candidates[left.kinds.shape[0] :]
-    left_inputs = np.empty(left.features.shape[0])
-    right_inputs = np.empty(right.features.shape[0])
-    left_energies = np.empty(left.features.shape[1])
-    right_energies = np.empty(right.features.shape[1])
-    field = np.zeros((right.values.shape[0], left_energies.size))
+    left_states, right_states, n_right = states
+    centre = make_centre(n_latents, n_candidates, projections.dtype)
+    n_left = left_states.kinds.shape[0]
+    left = make_half(left_states, centre.candidates[:n_left])
+    right = make_half(right_states, centre.candidates[n_left:])
+    field = np.zeros((right.steps.shape[0], left.energies.size))
     left_index = np.empty(log_joint.shape[1], np.int64)
     right_index = np.empty(log_joint.shape[1], np.int64)
+    changed = np.empty((n_candidates, 2), np.int64)
+    outside = np.empty(n_latents, np.bool_)
+    n_active = 0
     for n in range(n_points):
         code = projections[n]
-        best = log_joint[n]
-        best[:] = -np.inf
+        best_of = log_joint[n]
+        best_of[:] = -np.inf
         support[n] = -1
         kinds[n] = 0
-        select(code, gram, values, bias, pursuit, residual, gains, work, candidates)
-        half_inputs(code, gram, values, bias, left_members, left_inputs)
-        half_inputs(code, gram, values, bias, right_members, right_inputs)
-        half_energies(left.features, left_inputs, left_energies)
-        half_energies(right.features, right_inputs, right_energies)
-        pull_of_left(gram, left_members, right_members, left, field)
+        n_active = enter(code, model, best, pursuit, centre, n_active)
+        height = log_joint_of(code, gram, values, bias, centre.kinds, centre.support, n_active)
+        load_half(left_states, left, model, centre)
+        load_half(right_states, right, model, centre)
+        pull_of_left(gram, left, right.members, field)
         size = 0
         reference, total, mean_energy = 0.0, 0.0, 0.0
-        for a in range(left_energies.size):
+        for a in range(left.energies.size):
             for b in range(n_right[a]):
-                energy = left_energies[a] + right_energies[b]
-                for j in range(right_members.size):
-                    energy -= field[j, a] * right.values[j, b]
+                energy = left.energies[a] + right.energies[b]
+                for j in range(right.members.size):
+                    energy -= field[j, a] * right.steps[j, b]
                 if energy > reference:
                     shrink = exp(reference - energy)
                     total *= shrink
@@ -373,14 +529,15 @@ def top_states(
                 weight = exp(energy - reference)
                 total += weight
                 mean_energy += weight * energy
-                size = insert_state(best, left_index, right_index, size, energy, a, b)
-        work[:] = 0.0
-        for i in range(n_candidates):
-            work[candidates[i]] = 1.0
+                size = insert_state(best_of, left_index, right_index, size, energy, a, b)
+        outside[:] = True
+        for h in centre.candidates:
+            outside[h] = False
         for h in range(n_latents):
-            if work[h] == 0.0:
+            if outside[h]:
                 for k in range(n_values):
-                    energy = np.float64(values[k] * code[h] + bias[k, h])
+                    kind = centre.kinds[h]
+                    energy = gain_of_change(centre.field, values, bias, kind, h, k)
                     if energy > reference:
                         shrink = exp(reference - energy)
                         total *= shrink
@@ -389,27 +546,29 @@ def top_states(
                     weight = exp(energy - reference)
                     total += weight
                     mean_energy += weight * energy
-                    # a negative index marks a state outside the candidates
-                    size = insert_state(best, left_index, right_index, size, energy, -1 - h, k)
-        evidence[n] = reference + np.log(total)
-        entropy[n] = max(0.0, evidence[n] - mean_energy / total)
+                    # a negative index marks a change outside the candidates
+                    size = insert_state(best_of, left_index, right_index, size, energy, -1 - h, k)
+        evidence[n] = height + reference + np.log(total)
+        entropy[n] = max(0.0, reference + np.log(total) - mean_energy / total)
         for i in range(size):
+            best_of[i] += height
             a, b = left_index[i], right_index[i]
+            n_changed = 0
             if a < 0:
-                support[n, i, 0] = -1 - a
-                kinds[n, i, 0] = b
-                continue
-            width = 0
-            for j in range(left_members.size):
-                if left.kinds[j, a] > 0:
-                    support[n, i, width] = left_members[j]
-                    kinds[n, i, width] = left.kinds[j, a] - 1
-                    width += 1
-            for j in range(right_members.size):
-                if right.kinds[j, b] > 0:
-                    support[n, i, width] = right_members[j]
-                    kinds[n, i, width] = right.kinds[j, b] - 1
-                    width += 1
+                changed[0, 0], changed[0, 1] = -1 - a, b
+                n_changed = 1
+            else:
+                for j in range(left.members.size):
+                    if left_states.kinds[j, a] > 0:
+                        changed[n_changed, 0] = left.members[j]
+                        changed[n_changed, 1] = left_states.kinds[j, a] - 1
+                        n_changed += 1
+                for j in range(right.members.size):
+                    if right_states.kinds[j, b] > 0:
+                        changed[n_changed, 0] = right.members[j]
+                        changed[n_changed, 1] = right_states.kinds[j, b] - 1
+                        n_changed += 1
+            write_state(support[n, i], kinds[n, i], centre, n_active, changed, n_changed)
 
 
 @njit(**JIT)

@@ -1,9 +1,14 @@
-"""Preselection of candidate latents for one data point, linear superposition."""
+"""Centre and candidates of one data point, linear superposition with discrete values.
+
+The field of a latent is the projection of the data less what the other active latents
+explain: at the value v it brings v field + bias. A change is told by an index k: to the
+k-th value, or to 0 for the latent that has the k-th value already.
+"""
 
 import numpy as np
 from numba import njit
 
-from .vector_math import INLINE, argmax, exp, maximum
+from .vector_math import INLINE, exp, maximum
 
 
 @njit(**INLINE)
@@ -16,6 +21,120 @@ def best_gains(projection, values, bias, gains):
         v, b = values[k], bias[k]
         for h in range(projection.size):
             gains[h] = maximum(gains[h], v * projection[h] + b[h])
+
+
+@njit(**INLINE)
+def tie(top, itemsize):
+    """Return by how much numbers may differ from ``top`` and still tie: rounding errors."""
+    return (1e-10 if itemsize == 8 else 1e-5) * (1.0 + abs(top))
+
+
+@njit(**INLINE)
+def first_best(gains):
+    """Return the first latent whose gain is the best but for rounding errors.
+
+    Components that explain the same data become equal: which of them is taken must not
+    depend on the order of a sum.
+    """
+    top = gains.dtype.type(-np.inf)
+    for h in range(gains.size):
+        top = maximum(top, gains[h])
+    least = gains.dtype.type(top - tie(top, gains.itemsize))
+    first = np.int64(gains.size)
+    for h in range(gains.size):
+        i = h if gains[h] >= least else np.int64(gains.size)
+        first = i if i < first else first
+    return first
+
+
+@njit(**INLINE)
+def gain_of_change(field, values, bias, kind, h, k):
+    """Return the gain of the k-th change of a latent that has the value of index kind."""
+    gain = 0.0 if k == kind else np.float64(values[k] * field[h] + bias[k, h])
+    if kind >= 0:
+        gain -= np.float64(values[kind] * field[h] + bias[kind, h])
+    return gain
+
+
+@njit(**INLINE)
+def size_of_change(values, kind, k):
+    """Return what the k-th change adds to the value of a latent."""
+    change = 0.0 if k == kind else np.float64(values[k])
+    return change - np.float64(values[kind]) if kind >= 0 else change
+
+
+@njit(**INLINE)
+def best_change(field, values, bias, kind, h):
+    """Return the best change of a latent, the first of those that tie, and its gain."""
+    best, top = 0, gain_of_change(field, values, bias, kind, h, 0)
+    for k in range(1, values.size):
+        gain = gain_of_change(field, values, bias, kind, h, k)
+        if gain > top + tie(top, field.itemsize):
+            best, top = k, gain
+    return best, top
+
+
+@njit(**INLINE)
+def find_centre(projection, gram, values, bias, kinds, support, field, gains):
+    """Climb from the state 0 to a local maximum of the log-joint, the best change at a time.
+
+    kinds (H,) is -1 for all latents on entry; on return it holds the index of the value of
+    those that are active, which ``support`` lists. field (H,) and gains (H,), of the best
+    change of each latent, are those at the centre. Returns how many latents are active.
+    """
+    field[:] = projection
+    n_active = 0
+    # a step gains more than rounding errors; what they add up to must not go on for ever
+    for _ in range(4 * field.size + 16):
+        best_gains(field, values, bias, gains)
+        for i in range(n_active):
+            h = support[i]
+            gains[h] = best_change(field, values, bias, kinds[h], h)[1]
+        h = first_best(gains)
+        if gains[h] <= tie(0.0, gains.itemsize):
+            break
+        kind = kinds[h]
+        k, _ = best_change(field, values, bias, kind, h)
+        change = field.dtype.type(size_of_change(values, kind, k))
+        own, row = field[h], gram[h]
+        for i in range(field.size):
+            field[i] -= change * row[i]
+        field[h] = own
+        if kind < 0:
+            support[n_active] = h
+            n_active += 1
+        if k != kind:
+            kinds[h] = k
+        else:
+            kinds[h] = -1
+            n_active -= 1
+            for i in range(n_active):
+                if support[i] == h:
+                    support[i] = support[n_active]
+    return n_active
+
+
+@njit(**INLINE)
+def cheapest_changes(gains, work, candidates):
+    """Write the latents whose best change costs least, best first."""
+    work[:] = gains
+    for j in range(candidates.size):
+        candidates[j] = first_best(work)
+        work[candidates[j]] = -np.inf
+
+
+@njit(**INLINE)
+def log_joint_of(projection, gram, values, bias, kinds, support, n_active):
+    """Return the log-joint of a state relative to the state 0."""
+    total = 0.0
+    for i in range(n_active):
+        h = support[i]
+        v = np.float64(values[kinds[h]])
+        total += v * np.float64(projection[h]) + np.float64(bias[kinds[h], h])
+        for j in range(i):
+            g = support[j]
+            total -= v * np.float64(values[kinds[g]]) * np.float64(gram[h, g])
+    return total
 
 
 @njit(**INLINE)
@@ -36,12 +155,12 @@ def posterior_amplitude(projection, values, bias, h):
 def select(projection, gram, values, bias, pursuit, residual, gains, work, candidates):
     """Write the candidates of one data point, best first.
 
-    projection (H,) = W Sigma^-1 y; bias (K, H) = log odds of value k less
-    v_k^2 G_hh / 2. On return gains (H,) holds the log-joint of every latent's best
+    For the centre 0. projection (H,) = W Sigma^-1 y; bias (K, H) = log odds of value k
+    less v_k^2 G_hh / 2. On return gains (H,) holds the log-joint of every latent's best
     single-latent state, relative to the state 0.
     """
     best_gains(projection, values, bias, gains)
-    candidates[0] = argmax(gains)
+    candidates[0] = first_best(gains)
     work[:] = gains
     residual[:] = projection
     for j in range(1, candidates.size):
@@ -55,4 +174,4 @@ def select(projection, gram, values, bias, pursuit, residual, gains, work, candi
             best_gains(residual, values, bias, work)
         for i in range(j):
             work[candidates[i]] = -np.inf
-        candidates[j] = argmax(work)
+        candidates[j] = first_best(work)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..inference.tasks import MethodOnChunk
 from ..parallel.chunks import is_dask_array
 
 
@@ -41,7 +42,7 @@ def truncated(problem, e_step, activity, cut):
     2 equals the row twice.
     """
     X, weights = problem.X, problem.weights
-    evidence = np.concatenate(list(problem.workers.map(_LogEvidence(e_step), X)))
+    evidence = np.concatenate(list(problem.workers.map(MethodOnChunk(e_step, "log_evidence"), X)))
     w = np.ones(len(evidence)) if weights is None else np.asarray(weights)
     inside, _ = within(activity, problem.truncation.max_changes)
     order = np.argsort(-evidence, kind="stable")
@@ -55,13 +56,3 @@ def truncated(problem, e_step, activity, cut):
         return replace(problem, weights=checked_weights(kept, X)), mean
     rows = np.flatnonzero(kept)
     return replace(problem, X=X[rows], weights=kept[rows]), mean
-
-
-class _LogEvidence:
-    """The log-evidence of a chunk; a class, so that processes can unpickle it."""
-
-    def __init__(self, e_step):
-        self.e_step = e_step
-
-    def __call__(self, X, weights=None):
-        return self.e_step.log_evidence(X)

@@ -1,33 +1,40 @@
-"""What a fit shows of itself: which components are used, whether the truncation binds."""
+"""What a fit shows of itself: which components are used, what the truncation costs."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
-# Data points of a chunk whose best state is looked at.
-_ROWS = 256
-# Share of data points at the limit above which a fit is called biased.
-_BIASED = 0.05
+# Data points of a chunk for which a wider truncation is tried, and most states it may have.
+_ROWS, _MOST_STATES = 128, 50_000
+# What a wider truncation adds to the bound, in nats per data point, above which a fit may be
+# biased.
+_BIASED = 0.1
 
 
 def diagnose(problem, parameters):
-    """Return the usage of each component and the share of data points at the limit."""
-    e_step = problem.e_step(parameters)
-    max_changes = problem.truncation.max_changes
-    limit = max_changes if max_changes < len(parameters.components) else None
-    sums = problem.workers.sum(_Diagnosis(e_step, limit), problem.X, problem.weights)
+    """Return the usage of each component and the truncation gap in nats per data point."""
+    truncation = problem.truncation
+    shape = len(parameters.components), parameters.prior.n_values
+    wider = truncation.wider(*shape, _MOST_STATES)
+    if wider is not None:
+        wider = replace(problem, truncation=wider).e_step(parameters)
+    diagnosis = _Diagnosis(problem.e_step(parameters), wider)
+    sums = problem.workers.sum(diagnosis, problem.X, problem.weights)
     usage = sums["active"] / sums["weight"]
-    return usage, float(sums["at_limit"] / max(sums["looked_at"], np.finfo(np.float64).tiny))
+    return usage, float(sums["gap"] / max(sums["looked_at"], np.finfo(np.float64).tiny))
 
 
-def warn_of_bias(share, truncation):
-    """Warn where the truncation holds back many data points."""
-    if share > _BIASED:
+def warn_of_gap(gap, truncation):
+    """Warn where a wider truncation would add much to the bound."""
+    if gap > _BIASED:
+        remedy = "Raise n_candidates and max_changes"
+        if not truncation.best:
+            remedy += ", or take center='best'"
         warnings.warn(
-            f"{share:.0%} of the data points have max_changes={truncation.max_changes} active "
-            "latents in their most probable state: the truncation may bias the fit. Raise "
-            "max_changes (and n_candidates), or leave such data out with "
-            "Annealing(data_cut=1.0).",
+            f"A wider truncation would add {gap:.2g} nats per data point to the lower bound: "
+            f"n_candidates={truncation.n_candidates} and max_changes={truncation.max_changes} "
+            f"may bias the fit. {remedy}.",
             stacklevel=5,
         )
 
@@ -35,17 +42,17 @@ def warn_of_bias(share, truncation):
 class _Diagnosis:
     """The sums of a chunk; a class, so that processes can unpickle it."""
 
-    def __init__(self, e_step, limit):
-        self.e_step, self.limit = e_step, limit
+    def __init__(self, e_step, wider):
+        self.e_step, self.wider = e_step, wider
 
     def __call__(self, X, weights):
         w = np.ones(len(X)) if weights is None else weights
         active = self.e_step.codes(X, "probability").astype(np.float64)
-        sums = {"weight": w.sum(), "active": w @ active, "at_limit": 0.0, "looked_at": 0.0}
-        if self.limit is not None:
+        sums = {"weight": w.sum(), "active": w @ active, "gap": 0.0, "looked_at": 0.0}
+        if self.wider is not None:
             rows = slice(None, None, -(-len(X) // _ROWS))
-            best = self.e_step.top_states(X[rows], 1)
-            n_active = (best.support[:, 0] >= 0).sum(axis=1)
-            sums["at_limit"] = w[rows] @ (n_active >= self.limit)
+            gap = self.wider.log_evidence(X[rows]) - self.e_step.log_evidence(X[rows])
+            # a wider truncation holds all states of the narrower one but for other candidates
+            sums["gap"] = w[rows] @ np.maximum(gap, 0.0)
             sums["looked_at"] = w[rows].sum()
         return sums

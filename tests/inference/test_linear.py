@@ -14,27 +14,27 @@ from skprosper.kernels.states import count_states, paired_states
 from skprosper.kernels.vector_math import argmax, exp
 from skprosper.learning.problem import Parameters
 from skprosper.noise import IsotropicNoise
+from skprosper.priors import BinaryPrior
 
 EXACT = dict(rtol=1e-10, atol=1e-10)
 TRUNCATIONS = {
     "exact": dict(n_candidates=None, max_changes=None),
-    "pursuit": dict(n_candidates=3, max_changes=2, center="zero", selection="pursuit"),
-    "marginal": dict(n_candidates=4, max_changes=2, center="zero", selection="marginal"),
-    "one candidate": dict(n_candidates=1, max_changes=1),
+    "exact, zero": dict(center="zero", n_candidates=None, max_changes=None),
+    "best": dict(n_candidates=3, max_changes=2),
+    "best, one candidate": dict(n_candidates=1, max_changes=1),
+    "zero, pursuit": dict(center="zero", n_candidates=3, max_changes=2, selection="pursuit"),
+    "zero, marginal": dict(center="zero", n_candidates=4, max_changes=2, selection="marginal"),
+    "zero, one candidate": dict(center="zero", n_candidates=1, max_changes=1),
 }
 
 
-# Candidates of a posterior of 3 that grew to so many active latents.
-GROWN = {2: 3, 4: 5, 5: 5}
-
-
 def reference(model, X, truncation):
-    selection = TRUNCATIONS[truncation].get("selection", "pursuit")
+    """Return the posteriors of the data by enumeration of the states that are kept."""
+    kind, size = TRUNCATIONS[truncation], TRUNCATIONS[truncation]["n_candidates"]
+    if kind.get("center", "best") == "best" and size is not None:
+        return model.around_best(X, size, kind["max_changes"])
     return model.posteriors(
-        X,
-        TRUNCATIONS[truncation]["n_candidates"],
-        TRUNCATIONS[truncation]["max_changes"],
-        selection == "pursuit",
+        X, size, kind["max_changes"], kind.get("selection", "pursuit") == "pursuit"
     )
 
 
@@ -64,12 +64,14 @@ def test_score_is_the_mean_log_likelihood_of_all_states(prior):
 
 @pytest.mark.parametrize("prior", PRIORS)
 def test_posterior_lists_the_best_states_with_their_probabilities(prior):
-    estimator, model, X = random_problem(prior, "diagonal", **TRUNCATIONS["pursuit"])
+    # it grows from 1 candidate and 1 change by 2 and 1
+    estimator, model, X = random_problem(
+        prior, "diagonal", **TRUNCATIONS["best, one candidate"], n_components=5
+    )
     found = estimator.posterior(X, n_states=4)
-    assert {2, 4} <= set(found.max_changes) <= set(GROWN)
-    assert_array_equal(found.at_limit, found.n_active[:, 0] == 5)
-    for n, gamma in enumerate(found.max_changes):
-        (expected,) = model.posteriors(X[n : n + 1], GROWN[gamma], gamma, pursuit=True)
+    assert 1 < len(set(found.max_changes)) and max(found.max_changes) <= 5
+    for n, changes in enumerate(found.max_changes):
+        (expected,) = model.around_best(X[n : n + 1], min(2 * changes - 1, 5), changes)
         order = np.argsort(-expected.q)[:4]
         assert_allclose(found.probabilities[n], expected.q[order], **EXACT)
         states = [found.codes(rank)[n] for rank in range(4)]
@@ -78,6 +80,11 @@ def test_posterior_lists_the_best_states_with_their_probabilities(prior):
         assert_allclose(found.entropy[n], -(q * np.log(q)).sum(), **EXACT)
         assert_allclose(found.marginals[n], expected.active, **EXACT)
         assert_allclose(found.log_evidence[n], expected.log_evidence, **EXACT)
+        if changes < 5:  # the next one would hardly have added to it
+            (wider,) = model.around_best(X[n : n + 1], min(2 * changes + 1, 5), changes + 1)
+            gap = max(wider.log_evidence - expected.log_evidence, 0.0)
+            assert_allclose(found.truncation_gap[n], gap, **EXACT)
+            assert gap <= 0.01
 
 
 def test_posterior_pads_when_there_are_fewer_states_than_asked_for():
@@ -89,26 +96,62 @@ def test_posterior_pads_when_there_are_fewer_states_than_asked_for():
 
 
 @pytest.mark.parametrize("temperature", [(1.0, 1.0), (2.5, 1.0), (3.0, 3.0)])
+@pytest.mark.parametrize("max_changes", [1, 2, 7])
 @pytest.mark.parametrize("prior", PRIORS)
-def test_statistics_and_bound_equal_enumeration(prior, temperature):
+def test_statistics_and_bound_equal_enumeration(prior, max_changes, temperature):
     rng = np.random.default_rng(3)
-    start, values, probabilities = PRIORS[prior]
-    W, X = rng.standard_normal((4, 5)), rng.standard_normal((20, 5))
+    start, values, _ = PRIORS[prior]
+    start = start.start(7).rescaled(1.7)  # half of the latents active: cores are large
+    probabilities = start.active_probabilities(7)
+    W = rng.standard_normal((7, 5))
+    X = start.sample(20, 7, rng) @ W + 0.5 * rng.standard_normal((20, 5))
     w = rng.uniform(0, 2, len(X))
-    parameters = Parameters(W, start.start(4), IsotropicNoise(0.5), None)
-    e_step = LinearEStep(parameters, Truncation(4, 4, False, True), np.float64, temperature)
+    parameters = Parameters(W, start, IsotropicNoise(0.25), None)
+    truncation = Truncation(max(max_changes, 3), max_changes)
+    e_step = LinearEStep(parameters, truncation, np.float64, temperature)
     sums = e_step.complete(e_step.statistics(X, w))
-    hot = Model(W, np.array(values), np.array(probabilities), 0.5, temperature=temperature)
-    cold = Model(W, np.array(values), np.array(probabilities), 0.5)
-    posteriors = hot.posteriors(X)
-    assert_allclose(sums["second"], sum(a * p.second for a, p in zip(w, posteriors)), rtol=1e-9)
-    assert_allclose(sums["counts"], sum(a * p.counts for a, p in zip(w, posteriors)), rtol=1e-9)
+    hot = Model(W, np.array(values), probabilities, 0.25, temperature=temperature)
+    cold = Model(W, np.array(values), probabilities, 0.25)
+    posteriors = hot.around_best(X, *truncation[:2])
+    assert_allclose(sums["second"], sum(a * p.second for a, p in zip(w, posteriors)), **EXACT)
+    assert_allclose(sums["counts"], sum(a * p.counts for a, p in zip(w, posteriors)), **EXACT)
+    assert_allclose(sums["codes"], sum(a * p.mean for a, p in zip(w, posteriors)), **EXACT)
     cross = sum(a * np.outer(p.mean, x) for a, p, x in zip(w, posteriors, X))
-    assert_allclose(sums["cross"], cross, rtol=1e-9, atol=1e-9)
+    assert_allclose(sums["cross"], cross, **EXACT)
     bound = 0.0
     for a, p, x in zip(w, posteriors, X):
-        bound += a * p.q @ (cold.log_joint(p.states, x) - np.log(p.q))
+        q = p.q[p.q > 0]
+        bound += a * q @ (cold.log_joint(p.states[p.q > 0], x) - np.log(q))
     assert_allclose(e_step.bound(sums), bound, rtol=1e-10)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_around_the_best_state_few_states_come_near_the_likelihood(prior):
+    rng = np.random.default_rng(5)
+    start, values, _ = PRIORS[prior]
+    start = start.start(8).rescaled(1.7)
+    W = rng.standard_normal((8, 20))
+    X = start.sample(40, 8, rng) @ W + rng.standard_normal((40, 20))
+    parameters = Parameters(W, start, IsotropicNoise(1.0), None)
+    model = Model(W, np.array(values), start.active_probabilities(8), 1.0)
+    exact = np.array([p.log_evidence for p in model.posteriors(X)])
+    around = {
+        best: LinearEStep(parameters, Truncation(5, 3, best), np.float64).log_evidence(X)
+        for best in (True, False)
+    }
+    assert np.all(around[True] <= exact + 1e-9)
+    assert np.mean(exact - around[True]) < 0.05 * np.mean(exact - around[False])
+
+
+def test_latents_that_tie_are_told_apart_by_their_index_alone():
+    rng = np.random.default_rng(0)
+    W = rng.standard_normal((6, 9))
+    W[3], W[5] = W[1], W[1] * (1 + 1e-15)
+    X = np.outer(rng.uniform(0.5, 1.5, 30), W[1]) + 0.1 * rng.standard_normal((30, 9))
+    parameters = Parameters(W, BinaryPrior(0.2).start(6), IsotropicNoise(0.1), None)
+    best = LinearEStep(parameters, Truncation(3, 2), np.float64).codes(X, "map")
+    assert np.all(best[:, 1] >= np.maximum(best[:, 3], best[:, 5]))
+    assert best[:, 1].mean() > 0.5
 
 
 def test_float32_stays_and_agrees_with_float64():
@@ -131,7 +174,7 @@ def test_log_joints_in_the_thousands_do_not_underflow():
 @pytest.mark.parametrize("n_candidates, max_active, values", [(1, 1, 1), (5, 3, 2), (7, 7, 1)])
 def test_state_tables_hold_every_truncated_state_once(n_candidates, max_active, values):
     values = np.arange(1.0, values + 1)
-    states = paired_states(n_candidates, max_active, values)
+    states = paired_states(n_candidates, max_active, len(values))
     seen = set()
     for a, n_right in enumerate(states.n_right):
         for b in range(n_right):

@@ -77,3 +77,20 @@ def argmax(x):
         j = i if x[i] == top else np.int64(x.size)
         first = j if j < first else first
     return first
+
+
+@njit(**INLINE)
+def first_best(gains):
+    """Return the first latent whose gain is the best but for rounding errors.
+
+    Components that explain the same data become equal: which of them is a candidate
+    must not depend on the order of a sum.
+    """
+    top = np.float64(gains[argmax(gains)])
+    slack = 1e-10 if gains.itemsize == 8 else 1e-5
+    least = gains.dtype.type(top - slack * (1.0 + abs(top)))
+    first = np.int64(gains.size)
+    for h in range(gains.size):
+        i = h if gains[h] >= least else np.int64(gains.size)
+        first = i if i < first else first
+    return first

@@ -12,8 +12,8 @@ The maximum of non-negative terms is that of largest magnitude, so that one walk
 both. An inactive latent takes part in the maximum with 0, and a negative value never
 wins: it counts as 0. Only where no latent is inactive and all values are negative, a
 bottom state, the least negative term wins. Of terms that are equal but for rounding that
-of the lowest latent wins. At 0 all active latents do, of positive value in the case of the maximum:
-whichever of them rises from 0 lifts ybar, and its M-step must know.
+of the lowest latent wins. At 0 all active latents do, of positive value in the case of
+the maximum: whichever of them rises from 0 lifts ybar, and its M-step must know.
 
 Data and components come in units of the noise, y / sigma and W / sigma, so that a
 log-joint is the log prior less half the squared error. Energies are log-joints less
@@ -31,10 +31,9 @@ from .selection import best_gains
 from .states import count_states
 from .vector_math import INLINE, JIT, exp, first_best, maximum
 
-
 # Terms that differ by less than this share are equal but for rounding errors. In single
 # precision it is less than what `steadied` keeps components apart by.
-_TIED, _TIED_SINGLE = 1e-10, 5e-7
+_TIED, _TIED_SINGLE = 1e-8, 5e-7
 
 
 class StateTree(NamedTuple):
@@ -337,7 +336,7 @@ def select(model, projection, work):
     candidates = work.candidates
     best_gains(projection, values, bias, gains)
     pursuit = model.overlap.size > 0
-    best = first_best(gains)
+    best = first_best(gains, projection, bias)
     top = np.float64(gains[best])
     residual[:] = projection
     shared[:] = 0.0
@@ -371,7 +370,7 @@ def select(model, projection, work):
                     gains[h] = maximum(gains[h], gain)
         for i in range(j + 1):
             gains[candidates[i]] = -np.inf
-        best = first_best(gains)
+        best = first_best(gains, projection, bias)
     candidates.sort()
     return top
 

@@ -41,7 +41,7 @@ def select(projection, gram, values, bias, pursuit, residual, gains, work, candi
     single-latent state, relative to the state 0.
     """
     best_gains(projection, values, bias, gains)
-    candidates[0] = first_best(gains)
+    candidates[0] = first_best(gains, projection, bias)
     work[:] = gains
     residual[:] = projection
     for j in range(1, candidates.size):
@@ -55,4 +55,4 @@ def select(projection, gram, values, bias, pursuit, residual, gains, work, candi
             best_gains(residual, values, bias, work)
         for i in range(j):
             work[candidates[i]] = -np.inf
-        candidates[j] = first_best(work)
+        candidates[j] = first_best(work, projection, bias)

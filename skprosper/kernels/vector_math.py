@@ -80,15 +80,19 @@ def argmax(x):
 
 
 @njit(**INLINE)
-def first_best(gains):
+def first_best(gains, projection, bias):
     """Return the first latent whose gain is the best but for rounding errors.
 
     Components that explain the same data become equal: which of them is a candidate
-    must not depend on the order of a sum.
+    must not depend on the order of a sum. Gains are small differences of ``projection``
+    (H,) and ``bias`` (K, H), and err as those do.
     """
-    top = np.float64(gains[argmax(gains)])
-    slack = 1e-10 if gains.itemsize == 8 else 1e-5
-    least = gains.dtype.type(top - slack * (1.0 + abs(top)))
+    best = argmax(gains)
+    size = 1.0 + abs(np.float64(projection[best]))
+    for k in range(bias.shape[0]):
+        size += abs(np.float64(bias[k, best]))
+    slack = 1e-8 if gains.itemsize == 8 else 1e-5
+    least = gains.dtype.type(np.float64(gains[best]) - slack * size)
     first = np.int64(gains.size)
     for h in range(gains.size):
         i = h if gains[h] >= least else np.int64(gains.size)

@@ -226,7 +226,8 @@ class MagnitudeMaximumSuperposition(_Superposition):
         both alone: if it is the wrong one, the two are never found active together.
         """
         magnitude, rival = np.abs(one), np.abs(other)
-        wins = (one * other < 0.0) & (magnitude >= rival) & (rival > 0.5 * magnitude)
+        larger = (1.0 + _TIED) * magnitude >= rival
+        wins = (one * other < 0.0) & larger & (rival > (0.5 + _TIED) * magnitude)
         return np.where(wins, 0.9 * np.sign(one) * rival, one)
 
     @classmethod

@@ -161,7 +161,8 @@ def run_em(
     unit = np.sqrt(mean_square(problem.moments, centred))
     # of fewer data points faults cannot be told from chance, nor a prior be held: several
     # components would explain a data point that any one of them could stand for
-    enough = problem.moments["weight"] >= ENOUGH * len(run.parameters.components)
+    least = ENOUGH * len(run.parameters.components)
+    enough = problem.moments["weight"] >= (1.0 - 1e-9) * least  # weights may sum to it
     reseed = enough and annealing is not None and annealing.reseed and "components" in learn
     while len(run.lower_bounds) < max_iter and not run.finished:
         step = AnnealingStep()

@@ -199,6 +199,8 @@ class AnnealingStep:
 
 def _balanced(hottest, prior, n_components, n_candidates):
     """Return the temperature, if any, where the candidates are as active as all are at 1."""
+    if n_candidates >= n_components:
+        return 1.0
     log_odds = prior.log_odds(n_components)
 
     def activity(temperature):
@@ -206,8 +208,6 @@ def _balanced(hottest, prior, n_components, n_candidates):
         return np.sum(odds / (1.0 + odds))
 
     wanted = activity(1.0) * n_components / n_candidates
-    if activity(1.0) >= wanted:
-        return 1.0
     if activity(hottest) <= wanted:
         return hottest
     return optimize.brentq(lambda temperature: activity(temperature) - wanted, 1.0, hottest)

@@ -18,13 +18,15 @@ from .priors import SpikeSlabPrior
 
 # Below this share of the largest a direction of the latents is not determined.
 _RANK = 1e-12
-_PROXIMAL = 1e-10
+_PROXIMAL = 1e-6
 # A latent used by less than this share of the most used one keeps its component.
 _UNUSED = 1e-10
 # Start components vary as much as the data do in up to this many dimensions.
 _START_DIMENSIONS = 25
 # Components that tie under an order of magnitudes are this far apart, relatively.
 _APART = 1e-6
+# Magnitudes that differ by less, relatively, are equal but for rounding errors.
+_TIED = 1e-8
 # They change their order where their magnitudes differ by this many standard errors.
 _SIGNIFICANT = 4.0
 # An entry of a component that wins less than this share of what the best one wins.
@@ -224,7 +226,8 @@ class MagnitudeMaximumSuperposition(_Superposition):
         both alone: if it is the wrong one, the two are never found active together.
         """
         magnitude, rival = np.abs(one), np.abs(other)
-        wins = (one * other < 0.0) & (magnitude >= rival) & (rival > 0.5 * magnitude)
+        larger = (1.0 + _TIED) * magnitude >= rival
+        wins = (one * other < 0.0) & larger & (rival > (0.5 + _TIED) * magnitude)
         return np.where(wins, 0.9 * np.sign(one) * rival, one)
 
     @classmethod
@@ -276,7 +279,7 @@ def _in_order(old, new, weight, variance):
     sign = np.where(old < 0.0, -1.0, 1.0)
     magnitude, error = sign * new, variance / weight
     columns = np.arange(old.shape[1])
-    rank = np.lexsort((np.broadcast_to(-np.arange(len(old))[:, None], old.shape), np.abs(old)), 0)
+    rank = _ranked(np.abs(old))
     for sweep in range(len(old)):
         low = np.arange(sweep % 2, len(old) - 1, 2)
         below, above = rank[low], rank[low + 1]
@@ -286,11 +289,24 @@ def _in_order(old, new, weight, variance):
         rank[low], rank[low + 1] = np.where(swap, above, below), np.where(swap, below, above)
     ordered = magnitude[rank, columns]
     for d in np.flatnonzero(np.any(np.diff(ordered, axis=0) < 0.0, axis=0)):
-        pooled = isotonic_regression(ordered[:, d], sample_weight=weight[rank[:, d], d])
-        tied = np.diff(pooled, prepend=-np.inf) == 0.0
-        # apart by more than float32 resolves
-        magnitude[rank[:, d], d] = pooled * (1.0 + _APART * np.cumsum(tied))
+        ordered[:, d] = isotonic_regression(ordered[:, d], sample_weight=weight[rank[:, d], d])
+    # apart by more than float32 resolves, whether they were pooled or happen to be equal
+    for low, high in zip(ordered, ordered[1:]):
+        np.maximum(high, (1.0 + _APART) * low, out=high)
+    magnitude[rank, columns] = ordered
     return sign * magnitude
+
+
+def _ranked(magnitude):
+    """Return the indices that sort each column, of equal entries the highest first."""
+    order = np.argsort(magnitude, axis=0, kind="stable")
+    ordered = np.take_along_axis(magnitude, order, 0)
+    group = np.zeros(magnitude.shape, np.int64)
+    group[1:] = np.cumsum(ordered[1:] > (1.0 + _TIED) * ordered[:-1], axis=0)
+    rank = np.empty_like(group)
+    np.put_along_axis(rank, order, group, 0)
+    indices = np.broadcast_to(-np.arange(len(magnitude))[:, None], magnitude.shape)
+    return np.lexsort((indices, rank), 0)
 
 
 SUPERPOSITIONS = {

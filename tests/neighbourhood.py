@@ -8,7 +8,7 @@ a tuple of the index of each latent's value, 0 where it is inactive.
 from itertools import combinations, product
 
 # Log-joints closer than this, relatively, tie.
-SLACK = 1e-9
+SLACK = 1e-8
 
 
 def best_state(log_joint, n_latents, n_values, latents=None):

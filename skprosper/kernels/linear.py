@@ -100,7 +100,7 @@ def enter(code, model, best, pursuit, centre, n_active):
         field[:] = code
         return 0
     n_active = find_centre(code, gram, values, bias, kinds, support, field, gains)
-    cheapest_changes(gains, work, candidates)
+    cheapest_changes(gains, code, bias, work, candidates)
     return n_active
 
 

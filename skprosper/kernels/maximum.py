@@ -11,9 +11,9 @@ parent: that serves all latents of all states in one pass over the states that m
 The maximum of non-negative terms is that of largest magnitude, so that one walk serves
 both. An inactive latent takes part in the maximum with 0, and a negative value never
 wins: it counts as 0. Only where no latent is inactive and all values are negative, a
-bottom state, the least negative term wins. Of equal terms that of the lowest latent
-wins. At 0 all active latents do, of positive value in the case of the maximum:
-whichever of them rises from 0 lifts ybar, and its M-step must know.
+bottom state, the least negative term wins. Of terms that are equal but for rounding that
+of the lowest latent wins. At 0 all active latents do, of positive value in the case of
+the maximum: whichever of them rises from 0 lifts ybar, and its M-step must know.
 
 Data and components come in units of the noise, y / sigma and W / sigma, so that a
 log-joint is the log prior less half the squared error. Energies are log-joints less
@@ -29,7 +29,11 @@ from numba import njit
 from .linear import insert_state
 from .selection import best_gains
 from .states import count_states
-from .vector_math import INLINE, JIT, argmax, exp, maximum
+from .vector_math import INLINE, JIT, exp, first_best, maximum
+
+# Terms that differ by less than this share are equal but for rounding errors. In single
+# precision it is less than what `steadied` keeps components apart by.
+_TIED, _TIED_SINGLE = 1e-8, 5e-7
 
 
 class StateTree(NamedTuple):
@@ -253,6 +257,7 @@ def walk_wins(tree, work):
     weights, trail = work.weights, work.trail
     means, terms, left = work.means, work.terms, work.left
     n_states = weights.size
+    margin = work.y.dtype.type(1.0 + (_TIED if work.y.itemsize == 8 else _TIED_SINGLE))
     work.won[:] = 0.0
     left[0] = 0.0
     means[0] = 0.0
@@ -265,7 +270,7 @@ def walk_wins(tree, work):
             parent, term, won = means[open_depth - 1], terms[item], work.won[item]
             mine, rest = left[open_depth], left[open_depth - 1]
             for d in range(mine.size):
-                q, rival = mine[d], abs(parent[d])
+                q, rival = mine[d], margin * abs(parent[d])
                 wins = abs(term[d]) > rival
                 won[d] += q if wins or rival == 0.0 else 0.0
                 rest[d] += 0.0 if wins else q
@@ -291,7 +296,7 @@ def least_negative(model, candidates, items, d):
     for item in items:
         i, k = divmod(item, n_values)
         term = np.float64(model.values[k] * model.components[candidates[i], d])
-        if term > top:
+        if term > (1.0 - _TIED) * top:
             winner, top = item, term
     return winner, top
 
@@ -318,23 +323,6 @@ def bottom_wins(model, tree, work):
 
 
 @njit(**INLINE)
-def first_best(gains):
-    """Return the first latent whose gain is the best but for rounding errors.
-
-    Components that explain the same data become equal: which of them is a candidate
-    must not depend on the order of a sum.
-    """
-    top = np.float64(gains[argmax(gains)])
-    slack = 1e-10 if gains.itemsize == 8 else 1e-5
-    least = gains.dtype.type(top - slack * (1.0 + abs(top)))
-    first = np.int64(gains.size)
-    for h in range(gains.size):
-        i = h if gains[h] >= least else np.int64(gains.size)
-        first = i if i < first else first
-    return first
-
-
-@njit(**INLINE)
 def select(model, projection, work):
     """Write the candidates of a data point in rising order; return the best gain.
 
@@ -348,7 +336,7 @@ def select(model, projection, work):
     candidates = work.candidates
     best_gains(projection, values, bias, gains)
     pursuit = model.overlap.size > 0
-    best = first_best(gains)
+    best = first_best(gains, projection, bias)
     top = np.float64(gains[best])
     residual[:] = projection
     shared[:] = 0.0
@@ -382,7 +370,7 @@ def select(model, projection, work):
                     gains[h] = maximum(gains[h], gain)
         for i in range(j + 1):
             gains[candidates[i]] = -np.inf
-        best = first_best(gains)
+        best = first_best(gains, projection, bias)
     candidates.sort()
     return top
 

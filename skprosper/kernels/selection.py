@@ -8,7 +8,7 @@ k-th value, or to 0 for the latent that has the k-th value already.
 import numpy as np
 from numba import njit
 
-from .vector_math import INLINE, exp, maximum
+from .vector_math import INLINE, exp, first_best, maximum, rounding
 
 
 @njit(**INLINE)
@@ -21,30 +21,6 @@ def best_gains(projection, values, bias, gains):
         v, b = values[k], bias[k]
         for h in range(projection.size):
             gains[h] = maximum(gains[h], v * projection[h] + b[h])
-
-
-@njit(**INLINE)
-def tie(top, itemsize):
-    """Return by how much numbers may differ from ``top`` and still tie: rounding errors."""
-    return (1e-10 if itemsize == 8 else 1e-5) * (1.0 + abs(top))
-
-
-@njit(**INLINE)
-def first_best(gains):
-    """Return the first latent whose gain is the best but for rounding errors.
-
-    Components that explain the same data become equal: which of them is taken must not
-    depend on the order of a sum.
-    """
-    top = gains.dtype.type(-np.inf)
-    for h in range(gains.size):
-        top = maximum(top, gains[h])
-    least = gains.dtype.type(top - tie(top, gains.itemsize))
-    first = np.int64(gains.size)
-    for h in range(gains.size):
-        i = h if gains[h] >= least else np.int64(gains.size)
-        first = i if i < first else first
-    return first
 
 
 @njit(**INLINE)
@@ -64,12 +40,12 @@ def size_of_change(values, kind, k):
 
 
 @njit(**INLINE)
-def best_change(field, values, bias, kind, h):
+def best_change(field, values, bias, kind, h, slack):
     """Return the best change of a latent, the first of those that tie, and its gain."""
     best, top = 0, gain_of_change(field, values, bias, kind, h, 0)
     for k in range(1, values.size):
         gain = gain_of_change(field, values, bias, kind, h, k)
-        if gain > top + tie(top, field.itemsize):
+        if gain > top + slack:
             best, top = k, gain
     return best, top
 
@@ -89,12 +65,14 @@ def find_centre(projection, gram, values, bias, kinds, support, field, gains):
         best_gains(field, values, bias, gains)
         for i in range(n_active):
             h = support[i]
-            gains[h] = best_change(field, values, bias, kinds[h], h)[1]
-        h = first_best(gains)
-        if gains[h] <= tie(0.0, gains.itemsize):
+            slack = rounding(h, projection, bias)
+            gains[h] = best_change(field, values, bias, kinds[h], h, slack)[1]
+        h = first_best(gains, projection, bias)
+        slack = rounding(h, projection, bias)
+        if gains[h] <= slack:
             break
         kind = kinds[h]
-        k, _ = best_change(field, values, bias, kind, h)
+        k, _ = best_change(field, values, bias, kind, h, slack)
         change = field.dtype.type(size_of_change(values, kind, k))
         own, row = field[h], gram[h]
         for i in range(field.size):
@@ -115,11 +93,11 @@ def find_centre(projection, gram, values, bias, kinds, support, field, gains):
 
 
 @njit(**INLINE)
-def cheapest_changes(gains, work, candidates):
+def cheapest_changes(gains, projection, bias, work, candidates):
     """Write the latents whose best change costs least, best first."""
     work[:] = gains
     for j in range(candidates.size):
-        candidates[j] = first_best(work)
+        candidates[j] = first_best(work, projection, bias)
         work[candidates[j]] = -np.inf
 
 
@@ -160,7 +138,7 @@ def select(projection, gram, values, bias, pursuit, residual, gains, work, candi
     single-latent state, relative to the state 0.
     """
     best_gains(projection, values, bias, gains)
-    candidates[0] = first_best(gains)
+    candidates[0] = first_best(gains, projection, bias)
     work[:] = gains
     residual[:] = projection
     for j in range(1, candidates.size):
@@ -174,4 +152,4 @@ def select(projection, gram, values, bias, pursuit, residual, gains, work, candi
             best_gains(residual, values, bias, work)
         for i in range(j):
             work[candidates[i]] = -np.inf
-        candidates[j] = first_best(work)
+        candidates[j] = first_best(work, projection, bias)

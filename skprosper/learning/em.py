@@ -11,6 +11,8 @@ from .problem import Parameters, mean_square
 
 # Where the bound changes by less, in nats, EM looks for moves out of a poor optimum.
 _SETTLED = 1e-2
+# A bound that falls by more, in nats, has fallen by more than rounding errors.
+_FALLEN = 1e-6
 
 
 @dataclass
@@ -21,7 +23,8 @@ class Run:
     lower_bounds: list = field(default_factory=list)  # nats per data point
     converged: bool = False
     lost: bool = False  # given up: another run is better
-    previous: float = -np.inf  # lower bound of the last iteration, if it was plain EM
+    previous: float = -np.inf  # lower bound the last step was taken at, if it was plain EM
+    last_step: tuple | None = None  # its parameters and those of the M-step, if they may be halved
     waited: int = 0  # iterations since moves were last made
     spent: int = 0  # iterations that moves were tried for
     settled: bool = False  # no move is left to try
@@ -35,6 +38,13 @@ class Run:
     def lower_bound(self):
         """The last lower bound, nats per data point; -inf where there is none."""
         return self.lower_bounds[-1] if self.lower_bounds else -np.inf
+
+    def halve_step(self):
+        """Go half as far from where the last step began."""
+        before, after = self.last_step
+        W = 0.5 * (before.components + after.components)
+        self.parameters = replace(before, components=W)
+        self.last_step = before, self.parameters
 
 
 def maximised(parameters, statistics, superposition, learn, floor):
@@ -128,6 +138,7 @@ def _escape(problem, run, step, learn, floor, most, settled, random_state):
     run.settled = better is None
     if better is not None:
         run.parameters, run.previous, run.waited = better, -np.inf, 0
+        run.last_step = None
 
 
 def run_em(
@@ -139,6 +150,10 @@ def run_em(
     True. The lower bound of an iteration is that of the parameters it starts from; moves
     out of poor optima take as many iterations again, at most, that are not among them. A
     run that would not come to the lower bound ``rival`` at its present pace ends too.
+
+    The M-step of the maxima takes for granted which component is the largest where, and
+    may go too far. Where the lower bound falls after it, the step is halved: without that
+    EM goes round in circles on few data, and magnifies rounding errors as it does.
     """
     superposition = problem.superposition
     centred = run.parameters.offset is not None
@@ -146,7 +161,8 @@ def run_em(
     unit = np.sqrt(mean_square(problem.moments, centred))
     # of fewer data points faults cannot be told from chance, nor a prior be held: several
     # components would explain a data point that any one of them could stand for
-    enough = problem.moments["weight"] >= ENOUGH * len(run.parameters.components)
+    least = ENOUGH * len(run.parameters.components)
+    enough = problem.moments["weight"] >= (1.0 - 1e-9) * least  # weights may sum to it
     reseed = enough and annealing is not None and annealing.reseed and "components" in learn
     while len(run.lower_bounds) < max_iter and not run.finished:
         step = AnnealingStep()
@@ -162,18 +178,25 @@ def run_em(
         learned = learn
         if enough and step.temperature > 1.0 and annealing.hold_prior:
             learned = tuple(name for name in learn if name != "prior")
-        run.parameters = iteration.maximised(learned, floor, steady)
-        run.previous = bound if step.exact else -np.inf
+        fell = run.last_step is not None and gain < -max(tol, _FALLEN)
+        if fell:
+            run.halve_step()
+        else:
+            after = iteration.maximised(learned, floor, steady)
+            halves = step.exact and not superposition.linear and "components" in learn
+            run.last_step = (run.parameters, after) if halves else None
+            run.parameters = after
+            run.previous = bound if step.exact else -np.inf
         looked = run.settled or run.spent >= max_iter or not reseed
         plain = looked and step.exact
         run.converged = plain and change < tol
-        if not looked and step.exact and len(run.lower_bounds) < max_iter:
+        if not (looked or fell) and step.exact and len(run.lower_bounds) < max_iter:
             run.waited += 1
             if run.waited > 1 and (change < max(tol, _SETTLED) or run.waited > WAIT):
                 most = max_iter - run.spent
                 _escape(problem, run, step, learn, floor, most, max(tol, _SETTLED), random_state)
         ahead = max_iter - len(run.lower_bounds)
-        run.lost = plain and np.isfinite(gain) and bound + ahead * gain < rival
+        run.lost = plain and not fell and np.isfinite(gain) and bound + ahead * gain < rival
         if on_iteration(run):
             break
     return run

@@ -38,8 +38,13 @@ _UNEXPLAINED = 1.3
 _ALONE = 1.3
 # Moves of a kind to try one by one.
 _SINGLES = 2
-# To unmix codes: data points, at least, iterations, and least eigenvalue of correlations.
-_ROWS, _ICA_ITERATIONS, _SINGULAR = 2_000, 20, 1e-8
+# To unmix codes: data points, at least, and least eigenvalue of correlations.
+_ROWS, _SINGULAR = 2_000, 1e-3
+# Iterations for that and their tolerance; where data points are fewer, ICA has to converge.
+_ICA = dict(max_iter=20, tol=1e-3)
+_ICA_EFFORT, _ICA_TOL = 2_000, 1e-6  # iterations times latents, tolerance
+# Numbers that differ by less than this share of the largest are equal but for rounding.
+_TIED = 1e-8
 # Components to split, at most, in one go: each costs a second moment.
 _SPLITS = 8
 
@@ -149,7 +154,7 @@ class _Evidence(NamedTuple):
             relative = deviation / amplitudes
             steps = values * relative / relative[:, None]
         explained = np.diag(sums["second"]) * np.sum(W**2, axis=1)
-        by_value = np.argsort(explained, kind="stable").tolist()
+        by_value = _falling(-explained)
         effects = W * amplitudes[:, None]
         return cls(e_step, W, effects, sums, values, activity, steps, by_value)
 
@@ -179,6 +184,8 @@ def _unmixed(problem, evidence, random_state):
         return
     root = (vectors * np.sqrt(values)) @ vectors.T
     white = codes @ linalg.inv(root)
+    few = n < _ROWS
+    effort = dict(max_iter=max(20, _ICA_EFFORT // len(latents)), tol=_ICA_TOL) if few else _ICA
     fresh = tuple(latents) if 2 * len(latents) <= len(dependent) else ()
     # one contrast parts causes that the other leaves mixed
     for contrast in ("logcosh", "cube"):
@@ -186,13 +193,14 @@ def _unmixed(problem, evidence, random_state):
         ica = FastICA(
             fun=contrast,
             whiten=False,
-            max_iter=_ICA_ITERATIONS,
-            tol=1e-3,
             random_state=random_state,
+            **effort,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             sources = ica.fit_transform(white)
+        if few and ica.n_iter_ == ica.max_iter:
+            continue  # these codes have no independent components: where it stopped is chance
         # sources of variance 1, codes = sources @ mixing
         mixing = ica.components_ @ root * deviation
         # the size of a cause that is seldom active, from its moments
@@ -211,7 +219,7 @@ def _merges(evidence):
     effects, active = evidence.effects, evidence.sums["active"]
     merges = []
     for h, g, strength in _pairs(evidence.values):
-        h, g = (h, g) if active[h] <= active[g] else (g, h)
+        h, g = (h, g) if active[h] <= (1.0 + _TIED) * active[g] else (g, h)
         row = effects[h] + evidence.steps[h, g] * effects[g]
         merges.append((abs(strength), Move((h,), row[None], (), (h, g))))
     return _strongest(merges)
@@ -233,7 +241,22 @@ def _concessions(evidence, superposition):
 
 def _strongest(moves):
     """Return (strength, move) pairs, strongest first."""
-    return sorted(moves, key=lambda move: -move[0])
+    return [moves[i] for i in _falling([strength for strength, _ in moves])]
+
+
+def _falling(values):
+    """Return the indices that sort values, largest first, of equal ones the first.
+
+    Components that have become equal, and moves that mirror each other, have values that
+    only rounding parts.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    order = np.argsort(-values, kind="stable")
+    if not order.size:
+        return []
+    least_step = _TIED * np.abs(values).max()
+    group = np.append(0, np.cumsum(np.diff(-values[order]) > least_step))
+    return order[np.lexsort((order, group))].tolist()
 
 
 def _pairs(correlation):
@@ -256,7 +279,8 @@ def _moves_from_residuals(problem, evidence):
     e_step, effects, sums = evidence.e_step, evidence.effects, evidence.sums
     weight, active, by_value = sums["weight"], sums["active"], evidence.by_value
     excess = sums["energy"] - active * sums["total"] / weight
-    faulty = [h for h in np.argsort(-excess, kind="stable")[:_SPLITS] if excess[h] > 0]
+    noticed = _TIED * sums["total"]
+    faulty = [h for h in _falling(excess)[:_SPLITS] if excess[h] > noticed]
     faulty = [h for h in faulty if h != by_value[0]]
     moments = problem.workers.sum(_Residuals(e_step, faulty), problem.X, problem.weights)["second"]
     (overall, direction), *others = [_leading(moment) for moment in moments]
@@ -290,7 +314,9 @@ def _leading(moment):
     n = len(moment)
     (value,), vector = linalg.eigh(moment, subset_by_index=(n - 1, n - 1))
     vector = vector[:, 0]
-    return max(value, 0.0), vector * np.sign(vector[np.argmax(np.abs(vector))])
+    magnitude = np.abs(vector)
+    largest = np.argmax(magnitude > (1.0 - _TIED) * magnitude.max())
+    return max(value, 0.0), vector * np.sign(vector[largest])
 
 
 # Sums over chunks; classes, so that processes can unpickle them.

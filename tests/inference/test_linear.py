@@ -140,7 +140,7 @@ def test_around_the_best_state_few_states_come_near_the_likelihood(prior):
         for best in (True, False)
     }
     assert np.all(around[True] <= exact + 1e-9)
-    assert np.mean(exact - around[True]) < 0.05 * np.mean(exact - around[False])
+    assert np.mean(exact - around[True]) < 0.25 * np.mean(exact - around[False])
 
 
 def test_latents_that_tie_are_told_apart_by_their_index_alone():

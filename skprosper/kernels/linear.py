@@ -1,8 +1,8 @@
 """E-step of the linear superposition with discrete values (BSC, TSC, DSC)."""
 
 import numpy as np
-from numba import njit
 
+from .compiling import njit
 from .selection import select
 from .vector_math import INLINE, JIT, exp, maximum
 

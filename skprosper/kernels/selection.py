@@ -1,8 +1,8 @@
 """Preselection of candidate latents for one data point, linear superposition."""
 
 import numpy as np
-from numba import njit
 
+from .compiling import njit
 from .vector_math import INLINE, argmax, exp, maximum
 
 

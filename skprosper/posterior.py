@@ -150,7 +150,7 @@ def posterior_of(X, n_states, workers, e_step_of, truncation):
         rows = np.flatnonzero(result.at_limit)
         if not rows.size:
             break
-        x = np.asarray(X[rows])
+        x = workers.take(X, rows)
         part = _inferred(x, n_states, workers, e_step_of(truncation), truncation)
         result = _replaced(result, rows, part)
     return result

@@ -43,7 +43,7 @@ class _Diagnosis:
         active = self.e_step.codes(X, "probability").astype(np.float64)
         sums = {"weight": w.sum(), "active": w @ active, "at_limit": 0.0, "looked_at": 0.0}
         if self.limit is not None:
-            rows = slice(None, None, -(-len(X) // _ROWS))
+            rows = slice(None, None, max(1, -(-len(X) // _ROWS)))
             best = self.e_step.top_states(X[rows], 1)
             n_active = (best.support[:, 0] >= 0).sum(axis=1)
             sums["at_limit"] = w[rows] @ (n_active >= self.limit)

@@ -10,7 +10,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from .inference.base import Truncation
 from .kernels.states import count_states
-from .parallel.chunks import is_dask_array
+from .parallel.chunks import is_dask_array, without_mask
 from .parallel.rows import Rows
 
 LEARNABLE = ("components", "prior", "noise")
@@ -41,9 +41,14 @@ def checked_array(X, ensure_min_samples=1, accept_sparse=False):
     options = dict(
         dtype=floats, ensure_all_finite=False, ensure_min_samples=ensure_min_samples, input_name="X"
     )
-    if isinstance(X, np.ma.MaskedArray):
-        # scikit-learn would take what the mask hides for data
-        X = X.astype(X.dtype if X.dtype in floats else np.float64).filled(np.nan)
+    if isinstance(X, np.ndarray) and X.dtype.kind in "mMV":
+        raise TypeError(
+            f"X has dtype {X.dtype}; give numbers in rows and columns: dates as times since one of "
+            "them, of named fields numpy.lib.recfunctions.structured_to_unstructured(X)."
+        )
+    if isinstance(X, np.ma.MaskedArray) and X.dtype not in floats:
+        X = X.astype(np.float64)
+    X = without_mask(X)
     if type(X) in (np.ndarray, np.memmap) and X.dtype.kind in "fiub" and X.dtype not in floats:
         check_array(np.broadcast_to(0.0, X.shape), **options)
         return Rows(np.asarray(X), np.float64)
@@ -59,12 +64,18 @@ def checked_weights(weights, X):
         from .parallel.dask_blocks import checked_weights
 
         return checked_weights(weights, X)
+    weights = without_mask(weights)
+    if np.ndim(weights) == 0:
+        weights = float(weights)
     return _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
 
 
 def check_weight(sums):
     if not sums["weight"] > 0:
-        raise ValueError("sample_weight is zero everywhere; give some row weight.")
+        raise ValueError(
+            "X has no row that counts: none at all, or sample_weight is zero everywhere; give "
+            "some row weight."
+        )
 
 
 def check_chunk(X, weights):

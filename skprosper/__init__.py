@@ -1,6 +1,6 @@
 """Probabilistic sparse coding with non-standard priors and superpositions."""
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from .models import (
     BinarySparseCoding,
@@ -12,7 +12,10 @@ from .models import (
 )
 from .sparse_coding import SparseCoding
 
-__version__ = version("skprosper")
+try:
+    __version__ = version("skprosper")
+except PackageNotFoundError:  # a copy of the source on the path, or a frozen program
+    __version__ = "0+unknown"
 
 __all__ = [
     "BinarySparseCoding",

@@ -556,7 +556,8 @@ def load_image_patches(
     # Without its mean brightness a patch shows structure alone; the share of noise
     # among what is left is large, hence the epsilon.
     patches -= patches.mean(axis=1, keepdims=True)
-    return ZCAWhitening(epsilon=0.1).fit_transform(patches)
+    whitening = ZCAWhitening(epsilon=0.1).set_output(transform="default")
+    return whitening.fit_transform(patches)
 
 
 def _load_photograph(name):

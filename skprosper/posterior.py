@@ -138,14 +138,14 @@ def posterior_of(X, n_states, workers, e_step_of, truncation):
     rows = np.arange(len(result.support))
     while (truncation := truncation.wider(n_components, n_values, _MOST_STATES)) is not None:
         e_step = e_step_of(truncation)
-        x = X if len(rows) == len(result.support) else np.asarray(X[rows])
+        x = X if len(rows) == len(result.support) else workers.take(X, rows)
         evidence = np.concatenate(list(workers.map(MethodOnChunk(e_step, "log_evidence"), x)))
         gap = np.maximum(evidence - result.log_evidence[rows], 0.0)
         result.truncation_gap[rows] = gap
         rows = rows[gap > _GAP]
         if not rows.size:
             break
-        part = _inferred(np.asarray(X[rows]), n_states, workers, e_step, truncation)
+        part = _inferred(workers.take(X, rows), n_states, workers, e_step, truncation)
         result = _replaced(result, rows, part)
     return result
 

@@ -26,11 +26,10 @@ from .learning.em import (
     canonical,
     run_em,
 )
-from .learning.initialisation import INITIALISATIONS, start_parameters
-from .learning.problem import Parameters, Problem, data_moments, data_squares, mean_square
+from .learning.initialisation import INITIALISATIONS, start_moments, start_parameters
+from .learning.problem import Parameters, Problem, data_squares, mean_square
 from .learning.stepwise import Stream, averaged, step
 from .noise import NOISES
-from .parallel.chunks import is_dask_array
 from .parallel.workers import Workers
 from .posterior import posterior_of
 from .priors import NAMED_PRIORS
@@ -345,7 +344,7 @@ class SparseCoding(
         ValueError
             If X or a parameter is not valid; the message names value and remedy.
         """
-        X = self._checked(X, reset=True, ensure_min_samples=2)
+        given, X = X, self._checked(X, reset=True, ensure_min_samples=2)
         sample_weight = checked_weights(sample_weight, X)
         self._stream = None
         random_state = check_random_state(self.random_state)
@@ -353,10 +352,11 @@ class SparseCoding(
         context = self._init_callback_context(max_subtasks=self.n_init)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         # Scoring callbacks want a target; the data are their own.
-        hooks = dict(estimator=self, X=X, y=X if y is None else y, metadata=metadata)
+        hooks = dict(estimator=self, X=given, y=given if y is None else y, metadata=metadata)
         context.call_on_fit_task_begin(**hooks)
         with Workers(self.n_jobs, self.batch_size) as workers:
-            moments = workers.sum(data_moments, X, sample_weight)
+            moments = start_moments(self.components_init, n_components, X.shape[1])
+            moments = workers.sum(moments, X, sample_weight)
             check_weight(moments)
             check_scale(mean_square(moments, centred=False), X.dtype)
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
@@ -508,7 +508,8 @@ class SparseCoding(
         start = self._parameters(n_components) if fitted else None
         stream = getattr(self, "_stream", None) or Stream(start)
         with Workers(self.n_jobs, self.batch_size) as workers:
-            sums = workers.sum(data_squares if fitted else data_moments, X, sample_weight)
+            sums = start_moments(self.components_init, n_components, X.shape[1])
+            sums = workers.sum(data_squares if fitted else sums, X, sample_weight)
             check_weight(sums)
             moments = averaged(stream.moments, sums, stream.rate)
             check_scale(mean_square(moments, centred=False), X.dtype)
@@ -595,18 +596,10 @@ class SparseCoding(
         return e_step(parameters, truncation, dtype)
 
     def _checked(self, X, *, reset=False, ensure_min_samples=1):
-        """Return valid data; whether a dask array is finite shows as it is read."""
-        if not is_dask_array(X):
-            return validate_data(
-                self,
-                X,
-                dtype=[np.float64, np.float32],
-                accept_sparse=False,
-                reset=reset,
-                ensure_min_samples=ensure_min_samples,
-            )
-        X = checked_array(X, ensure_min_samples)
-        return validate_data(self, X, reset=reset, skip_check_array=True)
+        """Return valid data; whether they are finite shows as they are read."""
+        checked = checked_array(X, ensure_min_samples)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return checked
 
     def _map(self, X, method, *arguments):
         """Apply a method of the E-step to chunks of X and stack what it returns."""
@@ -636,7 +629,7 @@ class SparseCoding(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_components)
+        X : array-like, sparse array or dask array of shape (n_samples, n_components)
             Codes.
 
         Returns
@@ -645,7 +638,7 @@ class SparseCoding(
             Superposition of the components, plus the offset.
         """
         check_is_fitted(self)
-        codes = checked_array(X)
+        codes = checked_array(X, accept_sparse=True)
         if codes.shape[1] != len(self.components_):
             raise ValueError(
                 f"X has {codes.shape[1]} columns; codes of this model have {len(self.components_)}."

@@ -4,16 +4,20 @@ An error names the value and the remedy.
 """
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import _check_sample_weight
 
 from .inference.base import Truncation
 from .kernels.states import count_states
-from .parallel.chunks import is_dask_array
+from .parallel.chunks import is_dask_array, without_mask
+from .parallel.rows import Rows
 
 LEARNABLE = ("components", "prior", "noise")
 # A tree of more states than this per data point is a mistake, not a posterior.
 _MAX_STATES = 20_000_000
+# Features up to which a full noise covariance is held: 3 GB a matrix, minutes an iteration.
+_MOST_FULL = 20_000
 # Squares of data, and their sums, stay finite inside these limits.
 _SCALE_LIMITS = {"float64": (1e-140, 1e140), "float32": (1e-15, 1e15)}
 
@@ -21,13 +25,35 @@ _SCALE_LIMITS = {"float64": (1e-140, 1e140), "float32": (1e-15, 1e15)}
 # Data ---------------------------------------------------------------------------------
 
 
-def checked_array(X, ensure_min_samples=1):
-    """Return valid data without what an estimator knows of them."""
+def checked_array(X, ensure_min_samples=1, accept_sparse=False):
+    """Return valid data without what an estimator knows of them.
+
+    Whether the numbers are finite shows as they are read, and where they are not of
+    float64 or float32 they are converted then.
+    """
+    if isinstance(X, Rows):
+        return X
     if is_dask_array(X):
         from .parallel.dask_blocks import checked_rows
 
         return checked_rows(X, ensure_min_samples)
-    return check_array(X, dtype=[np.float64, np.float32], input_name="X")
+    floats = (np.float64, np.float32)
+    options = dict(
+        dtype=floats, ensure_all_finite=False, ensure_min_samples=ensure_min_samples, input_name="X"
+    )
+    if isinstance(X, np.ndarray) and X.dtype.kind in "mMV":
+        raise TypeError(
+            f"X has dtype {X.dtype}; give numbers in rows and columns: dates as times since one of "
+            "them, of named fields numpy.lib.recfunctions.structured_to_unstructured(X)."
+        )
+    if isinstance(X, np.ma.MaskedArray) and X.dtype not in floats:
+        X = X.astype(np.float64)
+    X = without_mask(X)
+    if type(X) in (np.ndarray, np.memmap) and X.dtype.kind in "fiub" and X.dtype not in floats:
+        check_array(np.broadcast_to(0.0, X.shape), **options)
+        return Rows(np.asarray(X), np.float64)
+    X = check_array(X, accept_sparse="csr" if accept_sparse else False, **options)
+    return Rows(X, X.dtype) if issparse(X) else X
 
 
 def checked_weights(weights, X):
@@ -38,12 +64,18 @@ def checked_weights(weights, X):
         from .parallel.dask_blocks import checked_weights
 
         return checked_weights(weights, X)
+    weights = without_mask(weights)
+    if np.ndim(weights) == 0:
+        weights = float(weights)
     return _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
 
 
 def check_weight(sums):
     if not sums["weight"] > 0:
-        raise ValueError("sample_weight is zero everywhere; give some row weight.")
+        raise ValueError(
+            "X has no row that counts: none at all, or sample_weight is zero everywhere; give "
+            "some row weight."
+        )
 
 
 def check_chunk(X, weights):
@@ -118,6 +150,12 @@ def checked_components(components, n_components, n_features, superposition):
 
 def checked_noise(noise_init, noise, n_features):
     """Return a noise variance as the structure ``noise`` has it: a float or an array."""
+    if noise == "full" and n_features > _MOST_FULL:
+        raise ValueError(
+            f"noise='full' has a covariance of {n_features} x {n_features} numbers, to be "
+            "factorised in every iteration. Set noise='diagonal' or 'isotropic', or give fewer "
+            f"features: {_MOST_FULL} at most."
+        )
     shape = {
         "isotropic": (),
         "diagonal": (n_features,),

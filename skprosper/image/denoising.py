@@ -7,6 +7,7 @@ from numbers import Integral
 
 import numpy as np
 from scipy.ndimage import gaussian_gradient_magnitude
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
@@ -239,7 +240,8 @@ def _centred(pixels, smooth, patch_size):
 def _assembled(model, patches, means, patch_size, shape):
     """Return the image of the patches' posterior means."""
     sharper = copy(model).set_params(code="probability")
-    n_active = sharper.transform(patches).sum(axis=1)
+    with config_context(transform_output="default"):
+        n_active = sharper.transform(patches).sum(axis=1)
     sharper.noise_variance_ = _SHRINKAGE * model.noise_variance_
     # the variance of a patch's posterior mean rises with what is active, from that of its mean
     return reconstruct_from_patches(

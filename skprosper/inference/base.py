@@ -84,8 +84,12 @@ def codes_of(support, values, n_components, dtype):
 
 
 def blocks(X, offset):
-    """Yield slices of at most ``BLOCK_ROWS`` rows and the rows less the offset."""
-    for start in range(0, len(X), BLOCK_ROWS):
+    """Yield slices of at most ``BLOCK_ROWS`` rows and the rows less the offset.
+
+    Of no rows, as a filtered dask array may have, one block of none: sums and stacks of
+    the blocks have their shapes.
+    """
+    for start in range(0, max(len(X), 1), BLOCK_ROWS):
         rows = slice(start, min(start + BLOCK_ROWS, len(X)))
         yield rows, (X[rows] if offset is None else X[rows] - offset)
 

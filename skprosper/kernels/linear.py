@@ -8,8 +8,8 @@ Delta_i Delta_j G_ij. The centre's own values are added once per data point.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from .compiling import njit
 from .selection import (
     cheapest_changes,
     find_centre,

@@ -24,8 +24,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from .compiling import njit
 from .linear import insert_state
 from .selection import best_gains
 from .states import count_states

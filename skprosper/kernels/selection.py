@@ -6,8 +6,8 @@ k-th value, or to 0 for the latent that has the k-th value already.
 """
 
 import numpy as np
-from numba import njit
 
+from .compiling import njit
 from .vector_math import INLINE, exp, first_best, maximum, rounding
 
 

@@ -22,8 +22,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from .compiling import njit
 from .linear import add_pair, insert_state
 from .vector_math import INLINE, JIT, argmax, exp, maximum
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
+from numba.core import config
 from numba.extending import intrinsic
+
+from .compiling import njit
 
 # Sums may be reordered, infinities keep their meaning, nothing is NaN.
 _FASTMATH = {"nnan", "nsz", "reassoc", "contract", "arcp"}
@@ -64,6 +66,10 @@ def maximum(typingctx, a, b):
         return builder.call(function, args, fastmath=("nnan", "nsz"))
 
     return a(a, a), codegen
+
+
+if config.DISABLE_JIT:  # plain Python knows no intrinsics
+    maximum = max
 
 
 @njit(**INLINE)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..inference.tasks import MethodOnChunk
 from ..parallel.chunks import is_dask_array
+from ..parallel.rows import taken
 
 
 def within(activity, max_active):
@@ -42,7 +43,8 @@ def truncated(problem, e_step, activity, cut):
     2 equals the row twice.
     """
     X, weights = problem.X, problem.weights
-    evidence = np.concatenate(list(problem.workers.map(MethodOnChunk(e_step, "log_evidence"), X)))
+    parts = list(problem.workers.map(MethodOnChunk(e_step, "log_evidence"), X))
+    evidence = np.concatenate(parts)
     w = np.ones(len(evidence)) if weights is None else np.asarray(weights)
     inside, _ = within(activity, problem.truncation.max_changes)
     order = np.argsort(-evidence, kind="stable")
@@ -51,8 +53,8 @@ def truncated(problem, e_step, activity, cut):
     kept[order] = np.clip((1.0 - (1.0 - inside) * cut) * w.sum() - before, 0.0, w[order])
     mean = w @ evidence / w.sum()
     if is_dask_array(X):
-        from ..parallel.dask_blocks import checked_weights
+        from ..parallel.dask_blocks import in_blocks
 
-        return replace(problem, weights=checked_weights(kept, X)), mean
+        return replace(problem, weights=in_blocks(kept, [len(part) for part in parts])), mean
     rows = np.flatnonzero(kept)
-    return replace(problem, X=X[rows], weights=kept[rows]), mean
+    return replace(problem, X=taken(X, rows), weights=kept[rows]), mean

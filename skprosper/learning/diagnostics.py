@@ -50,7 +50,7 @@ class _Diagnosis:
         active = self.e_step.codes(X, "probability").astype(np.float64)
         sums = {"weight": w.sum(), "active": w @ active, "gap": 0.0, "looked_at": 0.0}
         if self.wider is not None:
-            rows = slice(None, None, -(-len(X) // _ROWS))
+            rows = slice(None, None, max(1, -(-len(X) // _ROWS)))
             gap = self.wider.log_evidence(X[rows]) - self.e_step.log_evidence(X[rows])
             # a wider truncation holds all states of the narrower one but for other candidates
             sums["gap"] = w[rows] @ np.maximum(gap, 0.0)

@@ -20,7 +20,7 @@ from scipy import linalg
 from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
-from .initialisation import rows_at
+from .initialisation import few, few_rows, rows_at
 
 # Iterations of EM in which a move has to raise the bound.
 TRIAL = 10
@@ -195,7 +195,7 @@ def _unmixed(problem, evidence, random_state):
             whiten=False,
             random_state=random_state,
             **effort,
-        )
+        ).set_output(transform="default")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             sources = ica.fit_transform(white)
@@ -278,45 +278,83 @@ def _moves_from_residuals(problem, evidence):
     """Return (strength, move) of seeds and of splits, best first."""
     e_step, effects, sums = evidence.e_step, evidence.effects, evidence.sums
     weight, active, by_value = sums["weight"], sums["active"], evidence.by_value
+    n_features = effects.shape[1]
     excess = sums["energy"] - active * sums["total"] / weight
     noticed = _TIED * sums["total"]
     faulty = [h for h in _falling(excess)[:_SPLITS] if excess[h] > noticed]
     faulty = [h for h in faulty if h != by_value[0]]
-    moments = problem.workers.sum(_Residuals(e_step, faulty), problem.X, problem.weights)["second"]
-    (overall, direction), *others = [_leading(moment) for moment in moments]
-    noise = sums["total"] / (weight * len(direction))
+    # a matrix over the features where there are not too many, over few rows else
+    leading = _leading_of_few if n_features > few(len(effects)) else _leading_of_all
+    (overall, direction, n_overall), *others = leading(problem, evidence, faulty)
+    noise = sums["total"] / (weight * n_features)
 
     def unexplained(variance, n):
         # the largest eigenvalue that noise alone would show
-        return variance > _UNEXPLAINED * noise * n * (1.0 + np.sqrt(len(direction) / n)) ** 2
+        return variance > _UNEXPLAINED * noise * n * (1.0 + np.sqrt(n_features / n)) ** 2
 
     spare = [h for h in by_value if h not in faulty]
     splits = []
-    for h, (variance, axis) in zip(faulty, others):
-        if spare and unexplained(variance, active[h]):
-            step, other = np.sqrt(variance / active[h]) * axis, spare.pop(0)
+    for h, (variance, axis, n) in zip(faulty, others):
+        if spare and n > 0 and unexplained(variance, n):
+            step, other = np.sqrt(variance / n) * axis, spare.pop(0)
             rows = np.array([effects[h] + step, effects[h] - step])
-            strength = variance / (noise * active[h])
+            strength = variance / (noise * n)
             splits.append((strength, Move((h, other), rows, (other,), (h, other))))
-    if not unexplained(overall, weight):
+    if not unexplained(overall, n_overall):
         return [], splits
     along = problem.workers.sum(_Projection(e_step, direction), problem.X, problem.weights)
     square, cube, fourth = along["powers"]
     # the size of a cause that is seldom active, from the moments of what it leaves
     row = np.copysign(np.sqrt(fourth / square), cube) * direction
     least = tuple(by_value[:1])
-    strength = overall / max((v for v, _ in others), default=overall)
+    strength = overall / max((v for v, _, _ in others), default=overall)
     return [(strength, Move(least, row[None], least, least))], splits
+
+
+def _leading_of_all(problem, evidence, latents):
+    """Return where residuals vary most: of all rows, and of those that use each latent.
+
+    Three numbers each: the largest eigenvalue of their second moment, its direction and
+    the sum of their weights.
+    """
+    e_step, sums = evidence.e_step, evidence.sums
+    moments = problem.workers.sum(_Residuals(e_step, latents), problem.X, problem.weights)["second"]
+    counts = [sums["weight"], *sums["active"][latents]]
+    return [(*_leading(moment), n) for moment, n in zip(moments, counts)]
+
+
+def _leading_of_few(problem, evidence, latents):
+    """Return the same of few rows, with no matrix over the features."""
+    rows, weights = few_rows(problem, few(len(evidence.effects)))
+    shares, residual = _shared_residuals(evidence.e_step, latents, rows, weights)
+    leading = []
+    for share in shares:
+        own = residual * np.sqrt(share)[:, None]
+        value, along = _leading(own @ own.T)
+        vector = along @ own / np.sqrt(max(value, np.finfo(np.float64).tiny))
+        leading.append((value, _signed(vector), share.sum()))
+    return leading
 
 
 def _leading(moment):
     """Return the largest eigenvalue of a second moment and its direction."""
     n = len(moment)
     (value,), vector = linalg.eigh(moment, subset_by_index=(n - 1, n - 1))
-    vector = vector[:, 0]
+    return max(value, 0.0), _signed(vector[:, 0])
+
+
+def _signed(vector):
+    """Return a vector whose largest entry, of equal ones the first, is above 0."""
     magnitude = np.abs(vector)
-    largest = np.argmax(magnitude > (1.0 - _TIED) * magnitude.max())
-    return max(value, 0.0), vector * np.sign(vector[largest])
+    return vector * np.sign(vector[np.argmax(magnitude > (1.0 - _TIED) * magnitude.max())])
+
+
+def _shared_residuals(e_step, latents, X, weights):
+    """Return weights, those shared by each of the latents too, and residuals of rows."""
+    X = X.astype(e_step.dtype, copy=False)
+    active = e_step.codes(X, "probability")[:, latents].astype(np.float64)
+    residual = np.asarray(X - e_step.reconstruct(X), np.float64)
+    return [weights] + [weights * p for p in active.T], residual
 
 
 # Sums over chunks; classes, so that processes can unpickle them.
@@ -349,9 +387,7 @@ class _Residuals:
 
     def __call__(self, X, weights):
         w = np.ones(len(X)) if weights is None else weights
-        active = self.e_step.codes(X, "probability")[:, self.latents].astype(np.float64)
-        residual = np.asarray(X - self.e_step.reconstruct(X), np.float64)
-        shares = [w] + [w * p for p in active.T]
+        shares, residual = _shared_residuals(self.e_step, self.latents, X, w)
         return {"second": np.array([(residual * s[:, None]).T @ residual for s in shares])}
 
 

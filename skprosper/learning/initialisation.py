@@ -9,11 +9,24 @@ from scipy import linalg
 
 from ..noise import NOISES
 from ..validation import checked_components, checked_noise
-from .problem import Parameters, mean_square
+from .problem import Parameters, data_moments, data_squares, mean_square
 
 INITIALISATIONS = {"k-means++", "random_from_data", "random"}
 # Rows that are drawn to choose from: at least, and for each component.
 _LEAST_ROWS, _ROWS_PER_COMPONENT = 1024, 10
+# Data of more features than this, and than so many for each component, are wide.
+_WIDE, _WIDE_PER_COMPONENT = 1024, 4
+
+
+def few(n_components):
+    """Return how many rows stand for all where a matrix over the features would be larger."""
+    return max(_WIDE, _WIDE_PER_COMPONENT * n_components)
+
+
+def start_moments(components_init, n_components, n_features):
+    """Return the function that sums a chunk to what a start is drawn from."""
+    given = components_init is not None and not isinstance(components_init, str)
+    return data_squares if given or n_features > few(n_components) else data_moments
 
 
 def start_parameters(
@@ -43,17 +56,19 @@ def mean_and_deviations(init, problem, n_components, random_state):
     Without an ``init`` the deviations are normal with the data's covariance; "random" ones
     have its mean variance alone. "random_from_data" are those of different rows,
     "k-means++" of rows far apart; where there are too few rows, the others are normal.
-    They do not depend on the unit of the data, normal ones not on the order of the rows.
+    They do not depend on the unit of the data, normal ones not on the order of the rows,
+    unless there are many rows of many features: then only some rows are looked at.
     """
-    mean, root = _mean_and_root(problem.moments)
+    mean = problem.moments["sum"] / problem.moments["weight"]
     normal = random_state.standard_normal((n_components, len(mean)))
+    wide = len(mean) > few(n_components)
+    deviations, norm = (_from_rows if wide else _from_covariance)(normal, mean, problem)
     if init == "random":
-        return mean, normal * (linalg.norm(root) / np.sqrt(len(mean)))
-    deviations = normal @ root
+        return mean, normal * (norm / np.sqrt(len(mean)))
     if init is not None:
         n_rows = max(_LEAST_ROWS, _ROWS_PER_COMPONENT * n_components)
         shares = random_state.uniform(size=n_rows)
-        rows, counts = _distinct(rows_at(problem, shares))
+        rows, counts = _distinct(*_drawn(problem, shares))
         n_found = min(n_components, len(rows))
         if init == "k-means++":
             from sklearn.cluster import kmeans_plusplus  # slow, and seldom needed
@@ -65,14 +80,47 @@ def mean_and_deviations(init, problem, n_components, random_state):
     return mean, deviations
 
 
-def _mean_and_root(moments):
-    """Return the data's mean and the symmetric root of their covariance."""
-    mean = moments["sum"] / moments["weight"]
+def _from_covariance(normal, mean, problem):
+    """Return normal deviates (H, D) given the data's covariance, and the norm of its root.
+
+    They are multiplied by the symmetric root.
+    """
+    moments = problem.moments
     covariance = moments["second"] / moments["weight"] - np.outer(mean, mean)
     eigenvalues, vectors = linalg.eigh(covariance)
     # rounding errors of vanishing eigenvalues would be magnified by the root
     eigenvalues[eigenvalues < 1e-10 * eigenvalues[-1]] = 0.0
-    return mean, (vectors * np.sqrt(eigenvalues)) @ vectors.T
+    root = (vectors * np.sqrt(eigenvalues)) @ vectors.T
+    return normal @ root, linalg.norm(root)
+
+
+def _from_rows(normal, mean, problem):
+    """Return the same with no matrix over the features, from few rows.
+
+    With R the rows less their mean, of which the covariance is R^T R, its root is
+    R^T (R R^T)^(-1/2) R.
+    """
+    rows, weights = few_rows(problem, few(len(normal)))
+    rows -= mean
+    rows *= np.sqrt(weights / weights.sum())[:, None]
+    eigenvalues, vectors = linalg.eigh(rows @ rows.T)
+    there = eigenvalues > 1e-10 * eigenvalues[-1]
+    eigenvalues, vectors = eigenvalues[there], vectors[:, there]
+    along = normal @ rows.T @ (vectors / np.sqrt(eigenvalues)) @ vectors.T
+    return along @ rows, np.sqrt(eigenvalues.sum())
+
+
+def few_rows(problem, n):
+    """Return at most n rows, float64, and their weights: all, or some of equal weight."""
+    X, weights, workers = problem.X, problem.weights, problem.workers
+    if X.shape[0] <= n:
+        rows = np.concatenate(list(workers.map(_all_rows, X)))
+        return rows, np.ones(len(rows)) if weights is None else np.asarray(weights)
+    return rows_at(problem, (np.arange(n) + 0.5) / n), np.ones(n)
+
+
+def _all_rows(X, weights):
+    return X.astype(np.float64)
 
 
 def rows_at(problem, shares):
@@ -81,6 +129,12 @@ def rows_at(problem, shares):
     A weight of 2 equals the row twice, one after the other. Only these rows leave their
     chunks.
     """
+    rows, which = _drawn(problem, shares)
+    return rows[which]
+
+
+def _drawn(problem, shares):
+    """Return the rows at these shares, each row once, and which of them each share has."""
     X, weights, workers = problem.X, problem.weights, problem.workers
     bounds = np.cumsum([0.0, *workers.map(_total_weight, X, weights)])
     positions = _below(bounds[-1], bounds[-1] * shares)
@@ -89,20 +143,25 @@ def rows_at(problem, shares):
     arguments = [None] * (len(bounds) - 1)
     for i in drawn:
         arguments[i] = (positions[chunks == i] - bounds[i],)
-    rows = np.empty((len(shares), X.shape[1]))
-    for i, part in zip(drawn, workers.map(_rows_at, X, weights, arguments), strict=True):
-        rows[chunks == i] = part
-    return rows
+    rows, which, n_before = [], np.empty(len(shares), np.int64), 0
+    parts = workers.map(_rows_at, X, weights, arguments)
+    for i, (part, own) in zip(drawn, parts, strict=True):
+        rows.append(part.astype(np.float64, copy=False))
+        which[chunks == i] = n_before + own
+        n_before += len(part)
+    return np.concatenate(rows), which
 
 
 def _total_weight(X, weights):
-    return float(len(X)) if weights is None else np.cumsum(weights)[-1]
+    return float(len(X)) if weights is None else np.cumsum(np.concatenate([[0.0], weights]))[-1]
 
 
 def _rows_at(X, weights, positions):
-    """Return the rows of a chunk at positions in the running sum of its weights."""
+    """Return the rows of a chunk at positions in the running sum of its weights, each once."""
     bounds = np.cumsum(np.ones(len(X)) if weights is None else weights)
-    return X[np.searchsorted(bounds, _below(bounds[-1], positions), side="right")]
+    rows = np.searchsorted(bounds, _below(bounds[-1], positions), side="right")
+    rows, which = np.unique(rows, return_inverse=True)
+    return X[rows], which
 
 
 def _below(bound, positions):
@@ -110,8 +169,11 @@ def _below(bound, positions):
     return np.minimum(positions, np.nextafter(bound, 0.0))
 
 
-def _distinct(rows):
-    """Return each row once, in the order of the first ones, and how often it comes."""
-    _, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
+def _distinct(rows, which):
+    """Return each row once, in the order in which they are drawn, and how often it comes."""
+    _, first = np.unique(which, return_index=True)
     order = np.argsort(first)
-    return rows[first[order]], counts[order].astype(np.float64)
+    rows, counts = rows[order], np.bincount(which)[order]
+    _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return rows[first[order]], np.bincount(which, counts)[order]

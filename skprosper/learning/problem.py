@@ -6,6 +6,7 @@ import numpy as np
 
 from ..kernels.linear import add_squares
 from ..parallel.chunks import is_dask_array
+from ..parallel.rows import taken
 from ..validation import check_chunk
 
 # The noise variance stays above this share of the data's mean square.
@@ -73,7 +74,7 @@ class Problem:
         weights = None if self.weights is None else self.weights[rows]
         if weights is not None and not weights.any():
             return self
-        return replace(self, X=self.X[rows], weights=weights)
+        return replace(self, X=taken(self.X, rows), weights=weights)
 
     def floor(self, centred):
         """Return the least noise variance."""

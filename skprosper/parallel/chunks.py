@@ -58,14 +58,20 @@ def on_chunk(function, X, weights, arguments=()):
     What comes in a message may lie at odd addresses, for which numba and numpy have other
     code, with other last bits.
     """
-    X = np.require(X, requirements=["C", "A"])
-    weights = None if weights is None else np.require(weights, requirements=["C", "A"])
+    X = np.require(without_mask(X), requirements=["C", "A"])
+    if weights is not None:
+        weights = np.require(without_mask(weights), requirements=["C", "A"])
     with one_blas_thread():
         return function(X, weights, *arguments)
 
 
 def on_rows(function, X, weights, rows, arguments):
     return on_chunk(function, X[rows], None if weights is None else weights[rows], arguments)
+
+
+def without_mask(X):
+    """Return an array with NaN for what a mask hides: most of numpy would take it for data."""
+    return X.filled(np.nan) if isinstance(X, np.ma.MaskedArray) else X
 
 
 def in_one_piece(function):

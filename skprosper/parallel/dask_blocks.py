@@ -67,10 +67,17 @@ def checked_weights(weights, X):
             f"sample_weight has shape {weights.shape}; give {(n_samples,)}, one for each row of X."
         )
     if not isinstance(weights, da.Array):
-        # held by the scheduler, not sent again with every pass
-        return da.from_array(weights, chunks=X.chunks[:1]).persist()
+        return in_blocks(weights, X.chunks[0])
     weights = weights.astype(np.float64)
     return weights if np.isnan(n_samples) else weights.rechunk(X.chunks[:1])
+
+
+def in_blocks(weights, sizes):
+    """Return weights as a dask array of blocks of these sizes.
+
+    It is held by the scheduler, not sent again with every pass.
+    """
+    return da.from_array(weights, chunks=(tuple(sizes),)).persist()
 
 
 class Blocks:

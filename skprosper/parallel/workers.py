@@ -68,7 +68,8 @@ class Workers:
             n_threads = backend.effective_n_jobs(n_configured if n_jobs is None else n_jobs)
             self._pool = _Threads(n_threads)
         else:
-            self._pool = Parallel(n_jobs=n_jobs, return_as="generator")
+            in_passing = getattr(backend, "supports_return_generator", False)
+            self._pool = Parallel(n_jobs=n_jobs, return_as="generator" if in_passing else "list")
 
     def __enter__(self):
         # all the while, so that what happens between the chunks rounds the same way too
@@ -119,10 +120,27 @@ class Workers:
         """Return the sum of ``function(chunk, chunk_weights)``, a dict of arrays."""
         if (blocks := self._on_dask(X, weights)) is not None:
             return blocks.sum(function)
-        parts = self.map(function, X, weights)
+        parts = iter(self.map(function, X, weights))
         total = tree_sum(parts, len(chunk_rows(len(X), self.batch_size)))
         next(parts, None)  # joblib wants its generator to come to the end
         return total
+
+    def take(self, X, rows):
+        """Return the rows of these numbers, which rise, as an array.
+
+        Of a dask array, whose blocks may not know their rows, only these leave their blocks.
+        """
+        if not is_dask_array(X):
+            return np.asarray(X[rows])
+        sizes = X.chunks[0]
+        if np.isnan(X.shape[0]):
+            sizes = list(self.map(_n_rows, X))
+        ends = np.cumsum(sizes)
+        arguments = [
+            (own - start,) if (own := rows[(rows >= start) & (rows < end)]).size else None
+            for start, end in zip(ends - sizes, ends)
+        ]
+        return np.concatenate(list(self.map(_rows, X, None, arguments)))
 
     def concatenate(self, function, X):
         """Return ``function(chunk)`` of all chunks, stacked in order.
@@ -134,6 +152,14 @@ class Workers:
 
             return map_lazily(_WithoutWeights(function), X)
         return np.concatenate(list(self.map(_WithoutWeights(function), X)))
+
+
+def _n_rows(X, weights):
+    return len(X)
+
+
+def _rows(X, weights, rows):
+    return X[rows]
 
 
 class _WithoutWeights:

@@ -137,6 +137,13 @@ def grown(truncation, n_components, n_values):
     return truncation._replace(n_candidates=n_candidates, max_changes=max_changes)
 
 
+def n_states_of(truncation, n_components, n_values):
+    """Return the states that a truncation keeps of a data point."""
+    n_candidates, max_changes = truncation.n_candidates, truncation.max_changes
+    inside = count_states(n_candidates, max_changes, n_values)
+    return int(inside) + (n_components - n_candidates) * n_values
+
+
 def posterior_of(X, n_states, workers, e_step_of, truncation):
     """Return the `Posterior` of data points, each grown until its best state fits.
 
@@ -158,6 +165,8 @@ def posterior_of(X, n_states, workers, e_step_of, truncation):
 
 def _inferred(X, n_states, workers, e_step, truncation):
     """Return the `Posterior` under one truncation."""
+    n_components, n_values = len(e_step.components), e_step.prior.n_values
+    n_states = min(n_states, n_states_of(truncation, n_components, n_values))
     parts = list(workers.map(_Inference(e_step, n_states), X))
     top = [np.concatenate(arrays) for arrays in zip(*(top for top, _ in parts))]
     support, values, log_joint, log_evidence, entropy = top
@@ -175,13 +184,14 @@ def _inferred(X, n_states, workers, e_step, truncation):
 
 def _replaced(result, rows, part):
     """Return the posterior with some rows replaced; the new ones are wider."""
-    more = part.support.shape[2] - result.support.shape[2]
+    more = np.subtract(part.support.shape[1:], result.support.shape[1:])
     merged = {}
     for field in fields(Posterior):
         array, new = getattr(result, field.name), getattr(part, field.name)
-        if array.ndim == 3:
+        if array.ndim == 3 or field.name == "probabilities":
             fill = -1 if field.name == "support" else 0
-            array = np.pad(array, ((0, 0), (0, 0), (0, more)), constant_values=fill)
+            wider = [(0, 0), *((0, n) for n in more[: array.ndim - 1])]
+            array = np.pad(array, wider, constant_values=fill)
         else:
             array = array.copy()
         array[rows] = new

@@ -1,8 +1,8 @@
 """What a fit shows of itself: which components are used, whether the truncation binds."""
 
-import warnings
-
 import numpy as np
+
+from ..messages import warn_user
 
 # Data points of a chunk whose best state is looked at.
 _ROWS = 256
@@ -23,12 +23,11 @@ def diagnose(problem, parameters):
 def warn_of_bias(share, truncation):
     """Warn where the truncation holds back many data points."""
     if share > _BIASED:
-        warnings.warn(
+        warn_user(
             f"{share:.0%} of the data points have max_changes={truncation.max_changes} active "
             "latents in their most probable state: the truncation may bias the fit. Raise "
             "max_changes (and n_candidates), or leave such data out with "
-            "Annealing(data_cut=1.0).",
-            stacklevel=5,
+            "Annealing(data_cut=1.0)."
         )
 
 

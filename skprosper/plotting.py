@@ -65,9 +65,9 @@ class ComponentsDisplay:
         image_shape : tuple of two or three ints, default=None
             Height, width and, for colour, 3 channels of a component. None: square.
         order : "usage" or array-like of int, default=None
-            The components to show, in order of the tiles. With "usage" all, those
-            most probably active first, which needs a prior with a probability per
-            component; else give for instance ``np.argsort(-codes.mean(axis=0))``.
+            The components to show, in order of the tiles. With "usage" all, those that
+            are active in most data points first: by ``usage_``, or where there is none,
+            as after `partial_fit`, by the prior's probability of each component.
         ax : matplotlib Axes, default=None
             Where to plot. None: a new figure.
 
@@ -87,14 +87,16 @@ class ComponentsDisplay:
                 raise ValueError(
                     f"order must be 'usage', an array of indices or None, got {order!r}."
                 )
-            probability = _probability_per_component(estimator.prior_)
-            if probability is None:
+            usage = getattr(estimator, "usage_", None)
+            if usage is None:
+                usage = _probability_per_component(estimator.prior_)
+            if np.shape(usage) != (len(estimator.components_),):
                 raise ValueError(
-                    "order='usage' needs a prior with one probability per component, "
-                    f"got {estimator.prior_!r}. Give indices, for instance "
-                    "np.argsort(-codes.mean(axis=0))."
+                    "order='usage' needs usage_, which fit leaves, or a prior with one "
+                    f"probability per component, got {estimator.prior_!r}. Give indices, for "
+                    "instance np.argsort(-codes.mean(axis=0))."
                 )
-            order = np.argsort(-probability, kind="stable")
+            order = np.argsort(-np.asarray(usage), kind="stable")
         return cls.from_components(estimator.components_, image_shape, order=order, ax=ax)
 
     @classmethod
@@ -158,9 +160,12 @@ class ComponentsDisplay:
             # As large as 6 inches, but a tile no larger than a square inch.
             inches = shape * min(6 / shape.max(), 1 / tile_side)
             _, ax = pyplot.subplots(figsize=inches, layout="constrained")
+        _take_away(ax, type(self))
+        _without_logarithm(ax, "xy")
         low, colors = (-1, "RdBu_r") if self.components.min() < 0 else (0, "gray")
         cmap = pyplot.get_cmap(colors).with_extremes(under=_FRAME_COLOR)
         self.im_ = ax.imshow(mosaic, cmap=cmap, vmin=low, vmax=1, interpolation="nearest")
+        _remember([self.im_], type(self))
         ax.set_axis_off()
         self.ax_ = ax
         self.figure_ = ax.figure
@@ -308,16 +313,22 @@ class PriorDisplay:
             The display itself.
         """
         ax = _axes(ax)
+        _take_away(ax, type(self))
+        _without_logarithm(ax, "x")
         place = np.arange(len(self.probabilities))
         self.bars_ = ax.bar(place, self.probabilities, width=0.8, color=_COLOR)
+        drawn = [*self.bars_]
         if self.labels is None:
             ax.set(xlabel="Component", ylabel="Probability of being active")
-            ax.xaxis.get_major_locator().set_params(integer=True)
-            ax.set_xlim(-0.6, len(place) - 0.4)
+            _whole_ticks(ax)
         else:
-            ax.set(xlabel="Code of a component", ylabel="Probability", ylim=(0, 1))
+            ax.set(xlabel="Code of a component", ylabel="Probability")
+            if ax.get_yscale() == "linear":
+                ax.set_ylim(0, 1)
             ax.set_xticks(place, self.labels)
-            ax.bar_label(self.bars_, fmt="%.3g", padding=2)
+            drawn += ax.bar_label(self.bars_, fmt="%.3g", padding=2)
+        ax.set_xlim(-0.6, len(place) - 0.4)
+        _remember(drawn, type(self))
         self.ax_ = ax
         self.figure_ = ax.figure
         return self
@@ -338,6 +349,8 @@ class BoundDisplay:
     ----------
     lower_bounds : ndarray of shape (n_iter,)
         Lower bound after each iteration, in nats per sample.
+    first : int, default=1
+        The iteration of the first of them.
 
     Attributes
     ----------
@@ -356,8 +369,9 @@ class BoundDisplay:
     >>> display.figure_.savefig("bound.png")  # doctest: +SKIP
     """
 
-    def __init__(self, lower_bounds):
+    def __init__(self, lower_bounds, first=1):
         self.lower_bounds = lower_bounds
+        self.first = first
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, **kwargs):
@@ -379,7 +393,10 @@ class BoundDisplay:
             The plotted display.
         """
         check_is_fitted(estimator)
-        return cls(np.asarray(estimator.lower_bounds_)).plot(ax=ax, **kwargs)
+        lower_bounds = np.asarray(estimator.lower_bounds_)
+        # a long stream knows its last bounds alone
+        n_iter = getattr(estimator, "n_iter_", len(lower_bounds))
+        return cls(lower_bounds, n_iter - len(lower_bounds) + 1).plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):
         """Plot the curve.
@@ -397,10 +414,14 @@ class BoundDisplay:
             The display itself.
         """
         ax = _axes(ax)
-        iteration = np.arange(1, len(self.lower_bounds) + 1)
+        iteration = self.first + np.arange(len(self.lower_bounds))
+        curve = (iteration.tolist(), np.asarray(self.lower_bounds).tolist(), kwargs.get("label"))
+        if (earlier := _take_away(ax, type(self), curve)) and not {"color", "c"} & set(kwargs):
+            kwargs["color"] = earlier[0].get_color()
         (self.line_,) = ax.plot(iteration, self.lower_bounds, **kwargs)
+        _remember([self.line_], type(self), curve)
         ax.set(xlabel="EM iteration", ylabel="Lower bound (nats per sample)")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        _whole_ticks(ax)
         if "label" in kwargs:
             ax.legend(frameon=False)
         self.ax_ = ax
@@ -486,7 +507,8 @@ class ScheduleDisplay:
         if len(self.axes_) != n:
             raise ValueError(f"axes holds {len(self.axes_)} Axes; give {n}, one per schedule.")
         for ax, (name, values) in zip(self.axes_, self.schedules.items()):
-            _axes(ax).plot(self.positions, values, color=_COLOR)
+            _take_away(_axes(ax), type(self))
+            _remember(ax.plot(self.positions, values, color=_COLOR), type(self))
             ax.set_ylabel(name)
         self.axes_[-1].set_xlabel("Position in the run")
         self.figure_ = self.axes_[-1].figure
@@ -540,11 +562,16 @@ class PosteriorDisplay:
             The display itself.
         """
         ax = _axes(ax)
+        _take_away(ax, type(self))
+        _without_logarithm(ax, "y")
         place = np.arange(len(self.names))
         self.bars_ = ax.barh(place, self.probabilities, color=_COLOR)
+        _remember(self.bars_, type(self))
         ax.set_yticks(place, self.names)
-        ax.invert_yaxis()
-        ax.set(xlabel="Posterior probability", ylabel="Active components", xlim=(0, 1))
+        ax.set(xlabel="Posterior probability", ylabel="Active components")
+        ax.set_ylim(len(place) - 0.4, -0.6)  # best state on top
+        if ax.get_xscale() == "linear":
+            ax.set_xlim(0, 1)
         self.ax_ = ax
         self.figure_ = ax.figure
         return self
@@ -556,6 +583,40 @@ def _axes(ax):
         _, ax = _import_pyplot().subplots(figsize=(5, 3.2), layout="constrained")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def _without_logarithm(ax, names):
+    """Make axes linear along which there are pixels, components or states."""
+    for name in names:
+        if getattr(ax, f"get_{name}scale")() != "linear":
+            ax.set(**{f"{name}scale": "linear"})
+
+
+def _whole_ticks(ax):
+    """Put ticks at whole numbers alone, unless they are set or the axis has a scale of its own."""
+    locator = ax.xaxis.get_major_locator()
+    if type(locator).__name__ in ("AutoLocator", "MaxNLocator"):
+        locator.set_params(integer=True)
+
+
+def _remember(artists, display, what=None):
+    """Mark what a kind of display has drawn, for `_take_away`."""
+    for artist in artists:
+        artist._drawn_by = display, what
+
+
+def _take_away(ax, display, what=None):
+    """Remove what this kind of display drew before, and return it.
+
+    Drawn again on the same Axes it gives the same picture, not one over the other. ``what``
+    tells those apart that go together in one picture.
+    """
+    earlier = [a for a in ax.get_children() if getattr(a, "_drawn_by", None) == (display, what)]
+    for artist in earlier:
+        artist.remove()
+    if earlier:
+        ax.relim()
+    return earlier
 
 
 def _import_pyplot():

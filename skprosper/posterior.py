@@ -6,8 +6,9 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import assert_all_finite
 
-from .inference.base import codes_of, stacked, widened
+from .inference.base import codes_of, stacked
 from .inference.tasks import MethodOnChunk
+from .kernels.states import count_states
 
 # States per data point up to which a posterior grows.
 _MOST_STATES = 50_000
@@ -126,6 +127,13 @@ class Posterior:
         )
 
 
+def n_states_of(truncation, n_components, n_values):
+    """Return the states that a truncation keeps of a data point."""
+    n_candidates, max_changes = truncation.n_candidates, truncation.max_changes
+    inside = count_states(n_candidates, max_changes, n_values)
+    return int(inside) + (n_components - n_candidates) * n_values
+
+
 def posterior_of(X, n_states, workers, e_step_of, truncation):
     """Return the `Posterior` of data points, each grown until that adds little.
 
@@ -152,6 +160,8 @@ def posterior_of(X, n_states, workers, e_step_of, truncation):
 
 def _inferred(X, n_states, workers, e_step, truncation):
     """Return the `Posterior` under one truncation."""
+    n_components, n_values = len(e_step.components), e_step.prior.n_values
+    n_states = min(n_states, n_states_of(truncation, n_components, n_values))
     parts = list(workers.map(_Inference(e_step, n_states), X))
     support, values, log_joint, log_evidence, entropy = stacked([top for top, _ in parts])
     return Posterior(
@@ -167,15 +177,21 @@ def _inferred(X, n_states, workers, e_step, truncation):
     )
 
 
+def _padded(array, shape, fill):
+    """Return a copy of states (n, ..) with room for so many states and active latents."""
+    more = np.subtract(shape[: array.ndim - 1], array.shape[1:])
+    return np.pad(array, [(0, 0), *((0, n) for n in more)], constant_values=fill)
+
+
 def _replaced(result, rows, part):
     """Return the posterior with some rows replaced."""
-    width = max(result.support.shape[2], part.support.shape[2])
+    shape = np.maximum(part.support.shape, result.support.shape)[1:]
     merged = {}
     for field in fields(Posterior):
         array, new = getattr(result, field.name), getattr(part, field.name)
-        if array.ndim == 3:
+        if array.ndim == 3 or field.name == "probabilities":
             fill = -1 if field.name == "support" else 0
-            array, new = widened(array, width, fill).copy(), widened(new, width, fill)
+            array, new = _padded(array, shape, fill), _padded(new, shape, fill)
         else:
             array = array.copy()
         array[rows] = new

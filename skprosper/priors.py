@@ -272,7 +272,7 @@ class DiscretePrior(_ValuedPrior):
 
     def _checked_values(self):
         try:
-            values = np.asarray(self.values, dtype=np.float64)
+            values = np.array(self.values, dtype=np.float64)  # the user may change the other
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"values of the prior must be numbers; got {self.values!r}."

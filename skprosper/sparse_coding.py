@@ -1,6 +1,7 @@
 """SparseCoding: the scikit-learn surface of all models."""
 
-import warnings
+from copy import copy
+from dataclasses import replace
 from numbers import Integral, Real
 
 import joblib
@@ -12,9 +13,14 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .annealing import Annealing
@@ -28,21 +34,54 @@ from .learning.em import (
 )
 from .learning.initialisation import INITIALISATIONS, start_moments, start_parameters
 from .learning.problem import Parameters, Problem, data_squares, mean_square
-from .learning.stepwise import Stream, averaged, step
+from .learning.stepwise import Stream, averaged, n_rows, rows_wanted, step
+from .messages import warn_user
 from .noise import NOISES
 from .parallel.workers import Workers
 from .posterior import posterior_of
 from .priors import NAMED_PRIORS
 from .superpositions import SUPERPOSITIONS
 from .validation import (
+    check_chunk,
     check_data_cut,
+    check_instance,
     check_learn,
     check_scale,
     check_weight,
     checked_array,
     checked_truncation,
     checked_weights,
+    settings_hash,
 )
+
+# What the start of EM is made of: to go on from a fit takes the same.
+_START = (
+    "prior",
+    "values",
+    "covariance",
+    "learn_mean",
+    "superposition",
+    "noise",
+    "fit_offset",
+    "components_init",
+    "noise_init",
+)
+# What the methods of a fitted model read anew; all else is as it was fitted.
+_READ_ANEW = (
+    "center",
+    "n_candidates",
+    "max_changes",
+    "selection",
+    "batch_size",
+    "code",
+    "n_jobs",
+    "random_state",
+)
+# What a fit leaves and a stream does not, and what not all data have.
+_OF_A_FIT = ("usage_", "truncation_gap_")
+_OPTIONAL = ("feature_names_in_",)
+# What leaves the result of a fit as it is.
+_IDLE = ("code", "n_jobs", "verbose")
 
 
 class SparseCoding(
@@ -138,7 +177,11 @@ class SparseCoding(
         EM has converged when the mean lower bound changes by less, in nats.
 
     warm_start : bool, default=False
-        Whether `fit` starts from the parameters of the last fit.
+        Whether `fit` starts from the parameters of the last fit, where annealing ends:
+        its schedules have their last values. Of ``n_init`` runs the first does; the others
+        start anew. What the start is otherwise made of (``prior``, ``noise``,
+        ``noise_init``, ``components_init``, ``fit_offset``, ``superposition``, and
+        ``n_components``) must be as it was; a change is an error.
 
     batch_size : int or "auto", default="auto"
         Rows per chunk, the unit of parallel work and of memory. The blocks of a dask
@@ -296,15 +339,50 @@ class SparseCoding(
         self.random_state = random_state
         self.verbose = verbose
 
+    def set_params(self, **params):
+        """Set parameters, those of ``prior`` and ``annealing`` as ``prior__probability``.
+
+        Where ``prior`` or ``annealing`` is a name, it becomes the object of that name. A
+        fitted model stays what it is: of the parameters of the model itself its methods
+        read the truncation (``center``, ``n_candidates``, ``max_changes``, ``selection``),
+        ``code``, ``batch_size``, ``n_jobs`` and ``random_state`` alone.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        own = self.get_params(deep=False)
+        for name in sorted({key.split("__")[0] for key in params if "__" in key} & own.keys()):
+            value = params.get(name, own[name])
+            check_instance(name, value)
+            named = {"prior": NAMED_PRIORS, "annealing": {"auto": Annealing}}.get(name, {})
+            if isinstance(value, str) and value in named:
+                params[name] = named[value]()
+            elif not hasattr(value, "set_params"):
+                nested = next(key for key in params if key.startswith(f"{name}__"))
+                raise ValueError(
+                    f"{nested} has nothing to be set on: {name}={value!r}. "
+                    + (f"Set {name} to one of {sorted(named)}, or to an object." if named else "")
+                )
+        return super().set_params(**params)
+
     # What a model is made of; the named models fix some of it.
 
     def _prior(self):
+        check_instance("prior", self.prior)
         if isinstance(self.prior, str):
             return NAMED_PRIORS[self.prior]()
         return self.prior
 
     def _superposition(self):
-        return SUPERPOSITIONS[self.superposition]
+        """Return the superposition that the model was fitted with."""
+        return SUPERPOSITIONS[self._made_of["superposition"]]
 
     def _truncation(self, n_components, prior):
         return checked_truncation(
@@ -344,52 +422,69 @@ class SparseCoding(
         ValueError
             If X or a parameter is not valid; the message names value and remedy.
         """
-        given, X = X, self._checked(X, reset=True, ensure_min_samples=2)
+        try:
+            return self._fit(X, y, sample_weight)
+        finally:
+            self._fit_state = None
+
+    def _fit(self, X, y, sample_weight):
+        """Compute everything before anything is set: a fit that fails leaves no trace."""
+        given = X
+        X, features = self._new_data(X, ensure_min_samples=2)
         sample_weight = checked_weights(sample_weight, X)
-        self._stream = None
-        random_state = check_random_state(self.random_state)
         prior, superposition, n_components, truncation = self._model(X)
+        warm = self._parameters(n_components, X.shape[1]) if self._goes_on("warm_start") else None
+        random_state = check_random_state(self.random_state)
         context = self._init_callback_context(max_subtasks=self.n_init)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         # Scoring callbacks want a target; the data are their own.
         hooks = dict(estimator=self, X=given, y=given if y is None else y, metadata=metadata)
-        context.call_on_fit_task_begin(**hooks)
         with Workers(self.n_jobs, self.batch_size) as workers:
             moments = start_moments(self.components_init, n_components, X.shape[1])
             moments = workers.sum(moments, X, sample_weight)
             check_weight(moments)
             check_scale(mean_square(moments, centred=False), X.dtype)
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
-            state = self._state(FitState(self._fingerprint(moments), random_state))
-            for init in range(state.init, self.n_init):
-                if state.run is None:
-                    start = self._start(problem, prior, n_components, state.random_state)
-                    state.run = Run(start)
+            state = FitState(self._fingerprint(moments, warm), random_state)
+            self._fit_state = state
+            context.call_on_fit_task_begin(**hooks)
+            if self.verbose and state.begun:
+                n_iter = len((state.run or state.best).lower_bounds)
+                print(f"goes on from a checkpoint, init {state.init} iteration {n_iter}")
+            for init in range(state.init, 0 if state.done else self.n_init):
+                if state.run is None and warm is not None and init == 0:
+                    state.run = Run(warm, warm=True)
+                elif state.run is None:
+                    state.run = Run(self._start(problem, prior, n_components, state.random_state))
                 run_context = context.subcontext(
                     task_name=f"init {init}", max_subtasks=self.max_iter
                 ).call_on_fit_task_begin(**hooks)
-                self._run(problem, state, run_context, hooks)
+                self._run(problem, state, run_context, hooks, features)
                 state.end_run()
                 if run_context.call_on_fit_task_end(**hooks):
                     break
-            best, self._fit_state = state.best, None
+            state.done, best = True, state.best
+            best_bound = best.lower_bound
             if self.max_iter == 0:
-                e_step = problem.e_step(best.parameters)
-                best_bound = problem.expectations(e_step)[1]
-            else:
-                best_bound = best.lower_bound
-            self.usage_, self.truncation_gap_ = diagnose(problem, best.parameters)
-        self._set_fitted(best, X.dtype)
-        self.lower_bound_ = best_bound
-        context.call_on_fit_task_end(
-            **hooks, reconstruction_attributes=lambda: self._fitted(best, X.dtype)
+                best_bound = problem.expectations(problem.e_step(best.parameters))[1]
+            usage, truncation_gap = diagnose(problem, best.parameters)
+        fitted = self._fitted(best, X.dtype) | features
+        self._become(
+            {
+                **fitted,
+                "lower_bound_": best_bound,
+                "usage_": usage,
+                "truncation_gap_": truncation_gap,
+                "_started_as": self._start_settings(),
+                "_stream": None,
+            }
         )
+        context.call_on_fit_task_end(**hooks, reconstruction_attributes=lambda: fitted)
         if self.n_iter_ == self.max_iter > 0 and not self.converged_:
-            warnings.warn(
+            warn_user(
                 f"EM did not converge in max_iter={self.max_iter} iterations: raise "
                 f"max_iter, or tol={self.tol}.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         annealing = self._annealing()
         if self.max_iter > 0 and (annealing is None or annealing.at(1.0).data_cut < 1.0):
@@ -398,34 +493,19 @@ class SparseCoding(
 
     # A fit in progress; callbacks.Checkpoint saves it and hands it back.
     _fit_state = None
-    _saved = None
+    # Where partial_fit stands.
+    _stream = None
 
-    def _resume(self, state, path):
-        """Let the next fit go on from a saved state."""
-        self._saved = state, path
-
-    def _state(self, new):
-        """Return the state to go on from: the saved one, or a new one."""
-        (saved, path), self._saved = self._saved or (None, None), None
-        if saved is not None and getattr(saved, "fingerprint", None) != new.fingerprint:
-            raise ValueError(
-                f"{path} is the checkpoint of another fit: of other data or parameters. "
-                "Delete it to begin anew, or give another path."
-            )
-        self._fit_state = saved or new
-        return self._fit_state
-
-    def _fingerprint(self, moments):
+    def _fingerprint(self, moments, warm):
         """Return what tells this fit from others."""
-        params = self.get_params()
-        for name in ("n_jobs", "verbose"):  # what does not change the result
-            params.pop(name)
-        return joblib.hash((type(self).__name__, params, moments))
+        params = {k: v for k, v in self.get_params().items() if k not in _IDLE}
+        start = None if warm is None else [settings_hash(v) for v in vars(warm).values()]
+        return joblib.hash((type(self).__name__, params, moments, start))
 
     def _annealing(self):
         return Annealing() if isinstance(self.annealing, str) else self.annealing
 
-    def _run(self, problem, state, context, hooks):
+    def _run(self, problem, state, context, hooks, features):
         """Run EM from where the run is, telling callbacks and user how it goes."""
         run = state.run
         iterations = iter(range(len(run.lower_bounds), self.max_iter))
@@ -446,7 +526,7 @@ class SparseCoding(
                 )
             stop = task.call_on_fit_task_end(
                 **hooks,
-                reconstruction_attributes=lambda: self._fitted(run, problem.X.dtype),
+                reconstruction_attributes=lambda: self._fitted(run, problem.X.dtype) | features,
             )
             if not (stop or run.finished):
                 begin()
@@ -470,15 +550,19 @@ class SparseCoding(
     def partial_fit(self, X, y=None, sample_weight=None):
         """Learn from a mini-batch of a stream: one step of stepwise EM.
 
-        The k-th call takes the statistics of its batch into an average over the batches
-        at the rate k^-0.6, and the M-step takes the average. Rows may come once or many
-        times; the data are never held. Take batches of a few thousand rows, more than
-        components and features, in random order.
+        The first rows, twenty for each component at least, are gathered, by one call or
+        many, and learned from as `fit` does; for ``noise="full"`` it takes two for each
+        feature too. Until then the model is not fitted. Of all later batches the
+        statistics are taken into an average over the batches, at a rate that falls as
+        t^-0.6 where t is the weight of all rows so far in units of the first, and the
+        M-step takes the average. Rows may come once or many times, in random order, in
+        batches of any size, which are not held; large ones cost less.
 
-        It begins from ``components_init`` or the moments of the first batch, and after
-        `fit` from what that has learned; the first batch then counts in full. There is
-        no annealing. ``lower_bounds_`` holds the lower bound of each batch before its
-        step.
+        After `fit` the stream begins from what that has learned: as many rows are
+        gathered, and count in full.
+
+        ``n_iter_`` counts the steps, the first rows being one; ``lower_bounds_`` holds
+        the lower bounds of the last 1000 batches, each before its step.
 
         Parameters
         ----------
@@ -501,45 +585,119 @@ class SparseCoding(
         Cappe, Moulines (2009). On-line expectation-maximization algorithm for latent
         data models. Journal of the Royal Statistical Society B 71.
         """
-        fitted = hasattr(self, "components_")
-        X = self._checked(X, reset=not fitted)
+        fitted, stream = self.__sklearn_is_fitted__(), self._stream_in_use()
+        if fitted or stream.held:
+            X, features = self._checked(X), {}
+        else:
+            X, features = self._new_data(X)
         sample_weight = checked_weights(sample_weight, X)
         prior, superposition, n_components, truncation = self._model(X)
-        start = self._parameters(n_components) if fitted else None
-        stream = getattr(self, "_stream", None) or Stream(start)
+        self._goes_on("partial_fit")
+        learned = self._parameters(n_components, X.shape[1]) if fitted else None
+        found, X = n_rows(X, sample_weight)
+        wanted = rows_wanted(n_components, X.shape[1], self.noise)
+        features = features | {"_started_as": self._start_settings()}
+        if not stream.begun and stream.n_held + found < wanted:
+            stream = stream.gathered(X, sample_weight)
+            check_chunk(*stream.held[-1])
+            self._become({**features, "_stream": stream})
+            return self
+        X, sample_weight = stream.with_held(X, sample_weight)
         with Workers(self.n_jobs, self.batch_size) as workers:
             sums = start_moments(self.components_init, n_components, X.shape[1])
             sums = workers.sum(data_squares if fitted else sums, X, sample_weight)
             check_weight(sums)
-            moments = averaged(stream.moments, sums, stream.rate)
+            moments = averaged(stream.moments, sums, stream.rate(sums["weight"]))
             check_scale(mean_square(moments, centred=False), X.dtype)
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
-            if not fitted:
-                random_state = check_random_state(self.random_state)
-                stream = Stream(self._start(problem, prior, n_components, random_state))
-            stream = step(stream, problem, self.learn)
+            if not stream.begun:
+                if learned is None:
+                    learned = self._learned_at_first(replace(problem, moments=sums), prior)
+                stream = Stream(learned)
+            steady = fitted or self.max_iter > 1  # as from the second iteration of EM on
+            stream = step(stream, problem, sums["weight"], self.learn, steady)
         run = Run(canonical(stream.parameters, self.learn), list(stream.lower_bounds))
-        self._set_fitted(run, X.dtype)
-        self._stream = stream
+        self._become(
+            {
+                **self._fitted(run, X.dtype),
+                **features,
+                "n_iter_": stream.n_steps,
+                "_stream": stream,
+            },
+            forget=_OF_A_FIT,
+        )
         return self
+
+    def _stream_in_use(self):
+        """Return where partial_fit stands; anew where the model has been changed since."""
+        stream = self._stream or Stream()
+        if stream.begun:
+            shown = canonical(stream.parameters, self.learn).components
+            if not np.array_equal(shown.astype(self.components_.dtype), self.components_):
+                return Stream()
+        return stream
+
+    def _learned_at_first(self, problem, prior):
+        """Return what runs of EM learn from the first rows of a stream."""
+        state = FitState("", check_random_state(self.random_state))
+        for _ in range(self.n_init):
+            state.run = Run(
+                self._start(problem, prior, self._n_latents(problem.X), state.random_state)
+            )
+            run_em(
+                problem,
+                state.run,
+                learn=self.learn,
+                annealing=self._annealing(),
+                max_iter=max(self.max_iter - 1, 0),  # the step is the last
+                tol=self.tol,
+                random_state=state.random_state,
+                on_iteration=lambda run: False,
+                rival=-np.inf if state.best is None else state.best.lower_bound,
+            )
+            state.end_run()
+        return state.best.parameters
+
+    def _n_latents(self, X):
+        return self.n_components or X.shape[1]
 
     def _model(self, X):
         """Return prior, superposition, number of components and truncation, checked."""
         check_learn(self.learn)
         check_data_cut(self._annealing(), self.center)
-        prior, superposition = self._prior(), self._superposition()
+        prior, superposition = self._prior(), SUPERPOSITIONS[self.superposition]
         superposition.check(prior, self.noise, self.fit_offset)
-        n_components = self.n_components or X.shape[1]
+        n_components = self._n_latents(X)
         return prior, superposition, n_components, self._truncation(n_components, prior)
+
+    def _start_settings(self):
+        """Return what the start of EM is made of, as hashes by name."""
+        params = self.get_params(deep=False)
+        settings = {name: settings_hash(params[name]) for name in _START if name in params}
+        return settings | {"prior": settings_hash(self._prior())}
+
+    def _goes_on(self, how):
+        """Return whether EM goes on from what was learned; raise where it cannot."""
+        going = how == "partial_fit" or self.warm_start
+        before = getattr(self, "_started_as", None)
+        if not going or before is None:
+            return False
+        now = self._start_settings()
+        if changed := [name for name in now if now[name] != before[name]]:
+            params = self.get_params(deep=False)
+            named = ", ".join(f"{name}={params[name]!r}" for name in changed if name in params)
+            raise ValueError(
+                f"{how} goes on from what was learned before, which {named} is not the start "
+                f"of. Set {' and '.join(changed)} back, or begin anew: fit with "
+                "warm_start=False, for instance with components_init=model.components_."
+            )
+        return self.__sklearn_is_fitted__()
 
     def _start(self, problem, prior, n_components, random_state):
         """Return the parameters that a run of EM starts from."""
-        prior = prior.start(n_components)
-        if self.warm_start and hasattr(self, "components_"):
-            return self._parameters(n_components)
         return start_parameters(
             problem,
-            prior,
+            prior.start(n_components),
             n_components,
             components_init=self.components_init,
             noise=self.noise,
@@ -562,11 +720,37 @@ class SparseCoding(
             "lower_bound_": run.lower_bound,
             "n_iter_": len(run.lower_bounds),
             "converged_": run.converged,
+            # what the learned parameters are parameters of
+            "_made_of": {
+                name: getattr(self, name) for name in ("superposition", "noise", "fit_offset")
+            },
         }
 
-    def _set_fitted(self, run, dtype):
-        for name, value in self._fitted(run, dtype).items():
-            setattr(self, name, value)
+    def _become(self, attributes, forget=()):
+        """Set attributes all at once; None stands for one that there is not."""
+        gone = {name for name in _OPTIONAL if attributes.get(name, 0) is None}
+        state = {k: v for k, v in vars(self).items() if k not in gone.union(forget)}
+        self.__dict__ = state | {k: v for k, v in attributes.items() if k not in gone}
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "components_")
+
+    def _check_ready(self):
+        """Raise where the model is not fitted, or what its methods read is not valid."""
+        stream = self._stream
+        if stream is not None and stream.held and not self.__sklearn_is_fitted__():
+            n_components = self.n_components or self.n_features_in_
+            wanted = rows_wanted(n_components, self.n_features_in_, self.noise)
+            raise NotFittedError(
+                f"partial_fit has gathered {stream.n_held} rows of the {wanted} that it begins "
+                f"with; call it with {max(wanted - stream.n_held, 1)} more, or call fit."
+            )
+        check_is_fitted(self)
+        validate_parameter_constraints(
+            {name: self._parameter_constraints[name] for name in _READ_ANEW},
+            {name: getattr(self, name) for name in _READ_ANEW},
+            caller_name=type(self).__name__,
+        )
 
     @property
     def _n_features_out(self):
@@ -574,10 +758,10 @@ class SparseCoding(
 
     # Using a fitted model
 
-    def _parameters(self, n_components=None):
-        """Return the learned parameters."""
-        shape = (n_components or len(self.components_), self.n_features_in_)
-        if self.components_.shape != shape:
+    def _parameters(self, n_components=None, n_features=None):
+        """Return the learned parameters; they have this shape, where one is given."""
+        shape = (n_components, n_features)
+        if n_components is not None and self.components_.shape != shape:
             raise ValueError(
                 f"Going on needs components_ of shape {shape}; the last fit left "
                 f"{self.components_.shape}. Call fit with warm_start=False to begin anew."
@@ -585,8 +769,8 @@ class SparseCoding(
         return Parameters(
             self.components_.astype(np.float64),
             self.prior_,
-            NOISES[self.noise](self.noise_variance_),
-            self.offset_ if self.fit_offset else None,
+            NOISES[self._made_of["noise"]](self.noise_variance_),
+            self.offset_ if self._made_of["fit_offset"] else None,
         )
 
     def _e_step(self, dtype):
@@ -594,6 +778,13 @@ class SparseCoding(
         truncation = self._truncation(len(self.components_), self.prior_)
         e_step = self._superposition().e_step(self.prior_)
         return e_step(parameters, truncation, dtype)
+
+    def _new_data(self, X, **checks):
+        """Return valid data, and attributes that say what is known of its features."""
+        fresh = copy(self)  # what scikit-learn sets at once is set after the fit
+        X = fresh._checked(X, reset=True, **checks)
+        names = ("n_features_in_", "feature_names_in_")
+        return X, {name: getattr(fresh, name, None) for name in names}
 
     def _checked(self, X, *, reset=False, ensure_min_samples=1):
         """Return valid data; whether they are finite shows as they are read."""
@@ -603,7 +794,7 @@ class SparseCoding(
 
     def _map(self, X, method, *arguments):
         """Apply a method of the E-step to chunks of X and stack what it returns."""
-        check_is_fitted(self)
+        self._check_ready()
         X = self._checked(X)
         with Workers(self.n_jobs, self.batch_size) as workers:
             return workers.concatenate(MethodOnChunk(self._e_step(X.dtype), method, arguments), X)
@@ -637,7 +828,7 @@ class SparseCoding(
         X_original : ndarray or dask array of shape (n_samples, n_features)
             Superposition of the components, plus the offset.
         """
-        check_is_fitted(self)
+        self._check_ready()
         codes = checked_array(X, accept_sparse=True)
         if codes.shape[1] != len(self.components_):
             raise ValueError(
@@ -699,7 +890,7 @@ class SparseCoding(
             Nats per data point. It holds every normalising constant, so priors,
             superpositions and sizes compare.
         """
-        check_is_fitted(self)
+        self._check_ready()
         X = self._checked(X)
         sample_weight = checked_weights(sample_weight, X)
         with Workers(self.n_jobs, self.batch_size) as workers:
@@ -723,7 +914,7 @@ class SparseCoding(
         codes : ndarray of shape (n_samples, n_components)
             The latents they were made from.
         """
-        check_is_fitted(self)
+        self._check_ready()
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(
                 f"n_samples={n_samples!r} is not valid; give an integer of at least 1."
@@ -731,7 +922,7 @@ class SparseCoding(
         random_state = check_random_state(self.random_state)
         n_components, n_features = self.components_.shape
         codes = self.prior_.sample(n_samples, n_components, random_state)
-        noise = NOISES[self.noise](self.noise_variance_)
+        noise = self._parameters().noise
         X = self.inverse_transform(codes)
         return X + noise.sample(n_samples, n_features, random_state), codes
 
@@ -747,7 +938,7 @@ class SparseCoding(
             Data.
 
         n_states : int, default=10
-            States to return for each data point.
+            States to return for each data point, at most as many as are kept.
 
         Returns
         -------
@@ -756,7 +947,7 @@ class SparseCoding(
         """
         if not isinstance(n_states, Integral) or n_states < 1:
             raise ValueError(f"n_states={n_states!r} is not valid; give an integer of at least 1.")
-        check_is_fitted(self)
+        self._check_ready()
         X = self._checked(X)
         parameters = self._parameters()
         truncation = self._truncation(len(self.components_), self.prior_)

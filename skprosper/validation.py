@@ -3,9 +3,11 @@
 An error names the value and the remedy.
 """
 
+import joblib
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import _check_sample_weight
 
 from .inference.base import Truncation
@@ -110,6 +112,34 @@ def check_learn(learn):
         raise ValueError(f"learn holds {unknown[0]!r}; it may hold any of {LEARNABLE}.")
 
 
+def check_instance(name, value):
+    """Raise where a class stands in place of an instance."""
+    if isinstance(value, type):
+        raise InvalidParameterError(
+            f"{name} is the class {value.__name__}; give an instance, {value.__name__}()."
+        )
+
+
+def settings_hash(value):
+    """Return what tells parameters apart: equal for equal numbers, whatever holds them."""
+    return joblib.hash(_plain(value))
+
+
+def _plain(value):
+    if value is None or isinstance(value, str):
+        return value
+    if hasattr(value, "get_params"):
+        params = value.get_params(deep=False)
+    elif hasattr(value, "__dict__") and not isinstance(value, np.ndarray):
+        params = {k: v for k, v in vars(value).items() if not k.startswith("_")}
+    else:
+        try:
+            return np.array(value, dtype=np.float64, order="C")
+        except (TypeError, ValueError):
+            return value
+    return type(value).__name__, {name: _plain(own) for name, own in params.items()}
+
+
 def checked_truncation(n_candidates, max_changes, center, selection, n_components, n_values):
     """Return the truncation of the posterior, cut to what there is."""
     n_candidates = min(n_candidates or n_components, n_components)
@@ -161,7 +191,7 @@ def checked_noise(noise_init, noise, n_features):
         "diagonal": (n_features,),
         "full": (n_features, n_features),
     }[noise]
-    variance = np.asarray(noise_init, dtype=np.float64)
+    variance = np.array(noise_init, dtype=np.float64)  # the user may change the other
     if variance.ndim == 0 and noise != "isotropic":
         variance = variance * (np.eye(n_features) if noise == "full" else np.ones(n_features))
     if variance.shape != shape:

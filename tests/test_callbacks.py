@@ -1,5 +1,6 @@
 """Checkpoints: an interrupted fit ends as one that was not."""
 
+import errno
 import os
 import pickle
 import signal
@@ -8,13 +9,16 @@ import sys
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from numpy.testing import assert_array_equal
 from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
 
 from skprosper import BinarySparseCoding, GaussianSparseCoding, TernarySparseCoding
 from skprosper.annealing import Annealing
 from skprosper.callbacks import Checkpoint
 from skprosper.datasets import make_bars
+from skprosper.image import denoise
 
 
 class DieAfter:
@@ -33,7 +37,9 @@ class DieAfter:
         pass
 
     def on_fit_task_end(self, estimator, context):
-        self.ended += context.task_name == "iteration"
+        if context.task_name != "iteration":
+            return
+        self.ended += 1
         if self.ended == self.n_iter:
             if self.kill:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -61,14 +67,14 @@ KILLED = "import test_callbacks as t; m, X = t.ternary(); m.set_callbacks({callb
 
 
 def test_a_killed_fit_goes_on_to_the_same_bits(tmp_path):
-    path = tmp_path / "fit"
+    path = tmp_path
     callbacks = f"t.Checkpoint({str(path)!r}, every=7), t.DieAfter(30, kill=True)"
     ended = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILLED.format(callbacks=callbacks)],
         cwd=os.path.dirname(__file__),
     )
     assert ended.returncode == -signal.SIGKILL
-    assert path.exists()
+    assert len(os.listdir(path)) == 1
     model, X = ternary()
     whole, _ = ternary()
     again = DieAfter(10**6)
@@ -77,14 +83,14 @@ def test_a_killed_fit_goes_on_to_the_same_bits(tmp_path):
     whole.set_callbacks(total).fit(X)
     assert again.ended == total.ended - 28
     assert_same_fit(model, whole)
-    assert not path.exists()
+    assert os.listdir(path) == []
 
 
 @pytest.mark.parametrize("n_iter", [1, 25, 33, 50])
 def test_a_fit_interrupted_anywhere_goes_on_to_the_same_bits(tmp_path, n_iter):
     model, X = ternary()
     whole = ternary()[0].fit(X)
-    checkpoint = Checkpoint(tmp_path / "fit", every=1)
+    checkpoint = Checkpoint(tmp_path, every=1)
     with pytest.raises(KeyboardInterrupt):
         model.set_callbacks(checkpoint, DieAfter(n_iter)).fit(X)
     assert not hasattr(model, "components_")
@@ -98,50 +104,165 @@ def test_slabs_resume_too(tmp_path):
     params = dict(covariance="full", max_iter=20, random_state=0)
     whole = GaussianSparseCoding(6, **params).fit(X)
     model = GaussianSparseCoding(6, **params)
-    checkpoint = Checkpoint(tmp_path / "fit", every=2)
+    checkpoint = Checkpoint(tmp_path, every=2)
     with pytest.raises(KeyboardInterrupt):
         model.set_callbacks(checkpoint, DieAfter(9)).fit(X)
     assert_same_fit(model.set_callbacks(checkpoint).fit(X), whole)
 
 
-@pytest.mark.parametrize("other", ["data", "parameters"])
-def test_the_checkpoint_of_another_fit_is_refused(tmp_path, other):
+@pytest.mark.parametrize("other", ["data", "parameters", "start"])
+def test_another_fit_begins_anew_and_leaves_the_file(tmp_path, other):
     model, X = ternary()
-    checkpoint = Checkpoint(tmp_path / "fit", every=1)
+    if other == "start":
+        model.set_params(warm_start=True, max_iter=3).fit(X)
+    checkpoint = Checkpoint(tmp_path, every=1)
     with pytest.raises(KeyboardInterrupt):
         model.set_callbacks(checkpoint, DieAfter(2)).fit(X)
+    (name,) = os.listdir(tmp_path)
     model.set_callbacks(checkpoint)
     if other == "data":
         X = 2 * X
+    elif other == "parameters":
+        model.set_params(max_iter=6)
     else:
-        model.set_params(max_iter=61)
-    with pytest.raises(ValueError, match="checkpoint of another fit"):
-        model.fit(X)
-    assert (tmp_path / "fit").exists()
+        model.components_ = 1.1 * model.components_
+    model.fit(X)
+    assert os.listdir(tmp_path) == [name]
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+def test_what_leaves_the_result_leaves_the_file(tmp_path):
+    model, X = ternary()
+    checkpoint = Checkpoint(tmp_path, every=1)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_callbacks(checkpoint, DieAfter(2)).fit(X)
+    model.set_params(n_jobs=2, code="map", verbose=1).set_callbacks(checkpoint).fit(X)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"something else", pickle.dumps([1]), b""])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
     X, _, _ = make_bars(50, size=3, random_state=0)
-    model = BinarySparseCoding(6, max_iter=2)
-    (tmp_path / "fit").write_bytes(b"something else")
+    model = BinarySparseCoding(6, max_iter=2, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_callbacks(Checkpoint(tmp_path, every=1), DieAfter(2)).fit(X)
+    (name,) = os.listdir(tmp_path)
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match="delete it"):
-        model.set_callbacks(Checkpoint(tmp_path / "fit")).fit(X)
-    (tmp_path / "fit").write_bytes(pickle.dumps([1]))
-    with pytest.raises(ValueError, match="another fit"):
-        model.set_callbacks(Checkpoint(tmp_path / "fit")).fit(X)
+        model.set_callbacks(Checkpoint(tmp_path)).fit(X)
 
 
 def test_checkpoints_say_what_they_cannot_do(tmp_path):
     with pytest.raises(ValueError, match="every=0"):
-        Checkpoint(tmp_path / "fit", every=0)
+        Checkpoint(tmp_path, every=0)
     with pytest.raises(TypeError, match="PCA"):
-        Checkpoint(tmp_path / "fit").setup(PCA(), None)
+        Checkpoint(tmp_path).setup(PCA(), None)
 
 
 def test_a_fit_can_be_repeated_with_the_same_checkpoint(tmp_path):
     X, _, _ = make_bars(200, size=3, random_state=0)
     model = BinarySparseCoding(6, max_iter=5, random_state=0)
-    model.set_callbacks(Checkpoint(tmp_path / "fit", every=1))
+    model.set_callbacks(Checkpoint(tmp_path, every=1))
     first = model.fit(X).components_
     assert np.all(np.isfinite(first))
     assert_array_equal(model.fit(X).components_, first)
+
+
+def test_the_folder_is_made_and_may_be_under_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    X, _, _ = make_bars(50, size=3, random_state=0)
+    model = BinarySparseCoding(6, max_iter=3, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_callbacks(Checkpoint("~/a/b", every=1), DieAfter(2)).fit(X)
+    assert len(os.listdir(tmp_path / "a" / "b")) == 1
+
+
+def test_a_folder_that_there_cannot_be_fails_before_the_work(tmp_path, monkeypatch):
+    X, _, _ = make_bars(50, size=3, random_state=0)
+    (tmp_path / "file").write_text("")
+    counter = DieAfter(10**6)
+    model = BinarySparseCoding(6, max_iter=3, random_state=0)
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(NotADirectoryError):
+            model.set_callbacks(Checkpoint(folder), counter).fit(X)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match="cannot be written"):
+        model.set_callbacks(Checkpoint(tmp_path), counter).fit(X)
+    assert counter.ended == 0
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_is_a_warning_and_the_fit_goes_on(tmp_path, monkeypatch, step):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    X, _, _ = make_bars(100, size=3, random_state=0)
+    model = BinarySparseCoding(6, max_iter=5, random_state=0)
+    whole = BinarySparseCoding(6, max_iter=5, random_state=0).fit(X)
+    monkeypatch.setattr(os, step, full)
+    with pytest.warns(UserWarning, match="could not be written.*No space left") as caught:
+        model.set_callbacks(Checkpoint(tmp_path, every=1)).fit(X)
+    assert {w.filename for w in caught if "written" in str(w.message)} == {__file__}
+    assert_same_fit(model, whole)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_the_fits_of_a_search_have_a_file_each(tmp_path, backend):
+    X, _, _ = make_bars(200, size=3, random_state=0)
+    grid = {"n_components": [4, 5, 6]}
+    params = dict(max_iter=8, random_state=0)
+    plain = GridSearchCV(BinarySparseCoding(**params), grid, cv=2).fit(X)
+    model = BinarySparseCoding(**params).set_callbacks(Checkpoint(tmp_path, every=1, keep=True))
+    with parallel_config(backend=backend):
+        search = GridSearchCV(model, grid, cv=2, n_jobs=2).fit(X)
+    assert_array_equal(search.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"])
+    assert_same_fit(search.best_estimator_, plain.best_estimator_)
+    assert len(os.listdir(tmp_path)) == 7
+
+
+def test_a_search_begun_again_does_not_fit_again_what_was_done(tmp_path):
+    X, _, _ = make_bars(200, size=3, random_state=0)
+    params, grid = dict(max_iter=8, tol=0, random_state=0), {"n_components": [4, 5, 6]}
+    plain = GridSearchCV(BinarySparseCoding(**params), grid, cv=2).fit(X)
+    counter = DieAfter(30)
+    model = BinarySparseCoding(**params).set_callbacks(
+        Checkpoint(tmp_path, every=1, keep=True), counter
+    )
+    with pytest.raises(KeyboardInterrupt):
+        GridSearchCV(model, grid, cv=2).fit(X)
+    search = GridSearchCV(model, grid, cv=2).fit(X)
+    assert counter.ended == 7 * 8
+    assert_same_fit(search.best_estimator_, plain.best_estimator_)
+
+
+def test_an_interrupted_denoising_goes_on(tmp_path):
+    noisy = 20 * np.random.default_rng(0).standard_normal((24, 24))
+    noisy[:, ::4] += 100
+    params = dict(fast=True, random_state=0)
+    whole, counter = denoise(noisy, **params), DieAfter(10**6)
+    denoise(noisy, callbacks=[counter], **params)
+    total, stopped = counter.ended, DieAfter(counter.ended - 3)
+    callbacks = [Checkpoint(tmp_path, every=1, keep=True), stopped]
+    with pytest.raises(KeyboardInterrupt):
+        denoise(noisy, callbacks=callbacks, **params)
+    assert_array_equal(denoise(noisy, callbacks=callbacks, **params), whole)
+    assert stopped.ended == total
+
+
+def test_the_random_state_of_the_user_goes_on_too(tmp_path):
+    X, _, _ = make_bars(100, size=3, random_state=0)
+    params = dict(n_components=6, max_iter=10, tol=0)
+
+    def two_fits(callbacks, interrupted):
+        rng = np.random.RandomState(0)
+        model = BinarySparseCoding(random_state=rng, **params)
+        if interrupted:
+            with pytest.raises(KeyboardInterrupt):
+                model.set_callbacks(*callbacks, DieAfter(6)).fit(X)
+            rng = np.random.RandomState(0)
+            model = BinarySparseCoding(random_state=rng, **params)
+        model.set_callbacks(*callbacks).fit(X)
+        return BinarySparseCoding(random_state=rng, **params).fit(X).components_
+
+    checkpoint = Checkpoint(tmp_path, every=1)
+    assert_array_equal(two_fits([checkpoint], True), two_fits([], False))

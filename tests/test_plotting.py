@@ -7,7 +7,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from skprosper.plotting import BoundDisplay, ComponentsDisplay, PriorDisplay
+from skprosper.annealing import Annealing
+from skprosper.plotting import (
+    BoundDisplay,
+    ComponentsDisplay,
+    PosteriorDisplay,
+    PriorDisplay,
+    ScheduleDisplay,
+)
 
 pyplot = pytest.importorskip("matplotlib.pyplot")
 
@@ -103,8 +110,17 @@ def test_order_by_usage_starts_with_the_most_probable_component():
     assert_array_equal(display.components, np.eye(4)[[1, 3, 0, 2]])
 
 
-def test_order_by_usage_needs_one_probability_per_component():
-    estimator = Fitted(components_=np.eye(4), prior_=SimpleNamespace(probability=0.1))
+def test_order_by_usage_takes_what_the_fit_has_found():
+    prior = SimpleNamespace(probability=0.2)
+    usage = np.array([0.1, 0.3, 0.05, 0.2])
+    estimator = Fitted(components_=np.eye(4), prior_=prior, usage_=usage)
+    display = ComponentsDisplay.from_estimator(estimator, order="usage")
+    assert_array_equal(display.components, np.eye(4)[[1, 3, 0, 2]])
+
+
+@pytest.mark.parametrize("more", [{}, {"usage_": np.ones(3)}])
+def test_order_by_usage_needs_a_number_for_each_component(more):
+    estimator = Fitted(components_=np.eye(4), prior_=SimpleNamespace(probability=0.1), **more)
     with pytest.raises(ValueError, match="one probability per component"):
         ComponentsDisplay.from_estimator(estimator, order="usage")
 
@@ -201,3 +217,66 @@ def test_a_missing_matplotlib_is_named(Display, monkeypatch):
     )
     with pytest.raises(ImportError, match=r"pip install skprosper\[plot\]"):
         Display.from_estimator(estimator)
+
+
+def drawings(ax):
+    """Draw, one after the other, every display on the Axes."""
+    components = np.random.default_rng(0).normal(size=(5, 9))
+    shared = Fitted(prior_=SimpleNamespace(probability=0.2))
+    each = Fitted(prior_=SimpleNamespace(probability=np.array([0.1, 0.3, 0.2])))
+    return {
+        "components": lambda: ComponentsDisplay.from_components(components, ax=ax),
+        "shared prior": lambda: PriorDisplay.from_estimator(shared, ax=ax),
+        "prior of each": lambda: PriorDisplay.from_estimator(each, ax=ax),
+        "bound": lambda: BoundDisplay(np.array([-9.0, -5.0, -4.0])).plot(ax, label="one"),
+        "posterior": lambda: PosteriorDisplay(["3", "3, 5"], np.array([0.8, 0.2])).plot(ax),
+        "schedule": lambda: ScheduleDisplay.from_annealing(
+            Annealing(components_noise=0.0), axes=[ax]
+        ),
+    }
+
+
+def picture(figure):
+    figure.canvas.draw()
+    return np.array(figure.canvas.buffer_rgba())
+
+
+@pytest.mark.parametrize("axis", ["linear", "log x", "log y", "ticks"])
+@pytest.mark.parametrize("name", drawings(None))
+@pytest.mark.filterwarnings("ignore:Data has no positive values")  # of bounds, which are negative
+@pytest.mark.filterwarnings("error")
+def test_drawn_again_on_any_axes_it_is_the_same_picture(name, axis):
+    figure, ax = pyplot.subplots()
+    if axis.startswith("log"):
+        ax.set(**{f"{axis[-1]}scale": "log"})
+    elif axis == "ticks":
+        ax.set_xticks([1, 3])
+        ax.set_yticks([0, 1])
+    draw = drawings(ax)[name]
+    draw()
+    once = picture(figure)
+    display = draw()
+    assert_array_equal(picture(figure), once)
+    display.plot(
+        ax if name != "schedule" else [ax], **({"label": "one"} if name == "bound" else {})
+    )
+    assert_array_equal(picture(figure), once)
+
+
+@pytest.mark.parametrize("name", ["components", "shared prior", "posterior"])
+def test_another_display_of_the_kind_takes_the_place_of_the_first(name):
+    (first, ax), (other, fresh) = (pyplot.subplots() for _ in range(2))
+    old = {
+        "components": lambda: ComponentsDisplay.from_components(np.ones((3, 4)), ax=ax),
+        "shared prior": lambda: PriorDisplay(np.array([0.5, 0.5]), ["off", "on"]).plot(ax),
+        "posterior": lambda: PosteriorDisplay(list("abc"), np.ones(3)).plot(ax),
+    }
+    old[name]()
+    drawings(ax)[name]()
+    drawings(fresh)[name]()
+    assert_array_equal(picture(first), picture(other))
+
+
+def test_the_last_bounds_of_a_stream_stand_at_their_iterations():
+    display = BoundDisplay.from_estimator(Fitted(lower_bounds_=[-5.0, -4.0], n_iter_=1002))
+    assert_array_equal(display.line_.get_xdata(), [1001, 1002])

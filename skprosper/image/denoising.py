@@ -8,6 +8,7 @@ from numbers import Integral
 import numpy as np
 from scipy.ndimage import gaussian_gradient_magnitude
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
@@ -148,6 +149,7 @@ def denoise(
         allow_nd=True,
         input_name="image",
     )
+    estimator = None if estimator is None else clone(estimator)
     adaptive = patch_size is None
     patch_size = check_patch_size(_PATCH if adaptive else patch_size, pixels.shape)
     random_state = check_random_state(random_state)
@@ -197,7 +199,7 @@ def _on_a_budget():
     """Silence warnings that the iterations and states of a fit are few: they are chosen so."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", message=".*the truncation may bias the fit")
+        warnings.filterwarnings("ignore", message="A wider truncation would add")
         yield
 
 

@@ -1,9 +1,10 @@
 """What a fit shows of itself: which components are used, what the truncation costs."""
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
+
+from ..messages import warn_user
 
 # Data points of a chunk for which a wider truncation is tried, and most states it may have.
 _ROWS, _MOST_STATES = 128, 50_000
@@ -31,11 +32,10 @@ def warn_of_gap(gap, truncation):
         remedy = "Raise n_candidates and max_changes"
         if not truncation.best:
             remedy += ", or take center='best'"
-        warnings.warn(
+        warn_user(
             f"A wider truncation would add {gap:.2g} nats per data point to the lower bound: "
             f"n_candidates={truncation.n_candidates} and max_changes={truncation.max_changes} "
-            f"may bias the fit. {remedy}.",
-            stacklevel=5,
+            f"may bias the fit. {remedy}."
         )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from ..annealing import AnnealingStep
 from .data_truncation import correction, truncated
@@ -21,6 +22,7 @@ class Run:
 
     parameters: Parameters
     lower_bounds: list = field(default_factory=list)  # nats per data point
+    warm: bool = False  # begun where another run has ended: schedules are at their end
     converged: bool = False
     lost: bool = False  # given up: another run is better
     previous: float = -np.inf  # lower bound the last step was taken at, if it was plain EM
@@ -167,7 +169,8 @@ def run_em(
     while len(run.lower_bounds) < max_iter and not run.finished:
         step = AnnealingStep()
         if annealing is not None:
-            step = annealing.at(len(run.lower_bounds) / max(max_iter - 1, 1))
+            position = len(run.lower_bounds) / max(max_iter - 1, 1)
+            step = annealing.at(1.0 if run.warm else position)
         start = _disturbed(run.parameters, step, unit, learn, superposition, random_state)
         iteration = _Iteration(problem, start, step, random_state)
         bound = iteration.bound
@@ -211,6 +214,21 @@ class FitState:
     init: int = 0  # the run in progress
     run: Run | None = None
     best: Run | None = None
+    done: bool = False
+
+    @property
+    def begun(self):
+        """Whether there is something to go on from."""
+        return self.run is not None or self.best is not None
+
+    def go_on_from(self, saved):
+        """Become what was saved of the same fit."""
+        self.init, self.run, self.best, self.done = saved.init, saved.run, saved.best, saved.done
+        if self.random_state is check_random_state(None):
+            self.random_state = saved.random_state  # not the one that all the world draws from
+        else:
+            # the user's own, which the next fit draws from
+            self.random_state.set_state(saved.random_state.get_state())
 
     def end_run(self):
         """Keep the run if it is the best, and begin the next."""

@@ -138,9 +138,9 @@ def test_same_bits_wherever_the_data_are(tmp_path, init, weights):
 
 @pytest.mark.parametrize("init", sorted(INITIALISATIONS))
 def test_a_stream_begins_from_its_first_batch(init):
-    params = dict(components_init=init, annealing=None, random_state=0)
+    params = dict(components_init=init, annealing=None, max_iter=1, random_state=0)
     stepped = SparseCoding(6, **params).partial_fit(X, sample_weight=WEIGHTS)
-    fitted = SparseCoding(6, max_iter=1, **params).fit(X, sample_weight=WEIGHTS)
+    fitted = SparseCoding(6, **params).fit(X, sample_weight=WEIGHTS)
     assert_allclose(stepped.components_, fitted.components_, rtol=1e-9)
 
 

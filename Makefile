@@ -8,17 +8,20 @@ BENCH ?= $(sort $(wildcard benchmarks/*.py))
 
 export MPLBACKEND := agg
 
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test test-machines lint docs bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 
 demo: $(VENV)/installed-demo  ## learn a dictionary of image patches and draw it
 	$(BIN)/python docs/run_example.py $(DEMO) build/demo
 
 test: lint  ## lint, then run the tests and the doctests
 	$(BIN)/python -m pytest
+
+test-machines: $(VENV)/installed-test  ## run the estimator checks as other processors would, or one: SETTING=skylakex
+	$(BIN)/python tests/machines.py $(SETTING)
 
 lint: $(VENV)/installed-test  ## check style and formatting
 	$(BIN)/ruff check .

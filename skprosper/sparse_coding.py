@@ -678,11 +678,9 @@ class SparseCoding(
 
     def _goes_on(self, how):
         """Return whether EM goes on from what was learned; raise where it cannot."""
-        going = how == "partial_fit" or self.warm_start
-        before = getattr(self, "_started_as", None)
-        if not going or before is None:
+        if not self.__sklearn_is_fitted__() or not (how == "partial_fit" or self.warm_start):
             return False
-        now = self._start_settings()
+        before, now = self._started_as, self._start_settings()
         if changed := [name for name in now if now[name] != before[name]]:
             params = self.get_params(deep=False)
             named = ", ".join(f"{name}={params[name]!r}" for name in changed if name in params)
@@ -691,7 +689,7 @@ class SparseCoding(
                 f"of. Set {' and '.join(changed)} back, or begin anew: fit with "
                 "warm_start=False, for instance with components_init=model.components_."
             )
-        return self.__sklearn_is_fitted__()
+        return True
 
     def _start(self, problem, prior, n_components, random_state):
         """Return the parameters that a run of EM starts from."""

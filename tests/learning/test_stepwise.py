@@ -260,6 +260,15 @@ def test_gathered_rows_survive_pickling_and_a_bad_batch_is_not_among_them():
     assert_array_equal(stream.partial_fit(X[100:200]).components_, other.components_)
 
 
+def test_until_it_has_begun_a_stream_takes_another_start():
+    stream = SparseCoding(6, random_state=0).partial_fit(X[:60]).set_params(prior="ternary")
+    other = SparseCoding(6, prior="ternary", random_state=0).partial_fit(X[:150])
+    assert_array_equal(stream.partial_fit(X[60:150]).components_, other.components_)
+    stream = SparseCoding(6, warm_start=True, random_state=0).partial_fit(X[:60])
+    fitted = SparseCoding(6, prior="ternary", random_state=0).fit(X)
+    assert_array_equal(stream.set_params(prior="ternary").fit(X).components_, fitted.components_)
+
+
 def test_a_full_covariance_waits_for_rows_for_every_feature():
     stream = BinarySparseCoding(1, noise="full", random_state=0).partial_fit(X[:17])
     with pytest.raises(NotFittedError, match="of the 20"):

@@ -67,7 +67,7 @@ def checked_weights(weights, X):
 
         return checked_weights(weights, X)
     weights = without_mask(weights)
-    if np.ndim(weights) == 0:
+    if isinstance(weights, np.ndarray) and weights.ndim == 0:
         weights = float(weights)
     return _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
 

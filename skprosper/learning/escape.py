@@ -40,9 +40,8 @@ _ALONE = 1.3
 _SINGLES = 2
 # To unmix codes: data points, at least, and least eigenvalue of correlations.
 _ROWS, _SINGULAR = 2_000, 1e-3
-# Iterations for that and their tolerance; where data points are fewer, ICA has to converge.
+# Iterations for that and their tolerance.
 _ICA = dict(max_iter=20, tol=1e-3)
-_ICA_EFFORT, _ICA_TOL = 2_000, 1e-6  # iterations times latents, tolerance
 # Numbers that differ by less than this share of the largest are equal but for rounding.
 _TIED = 1e-8
 # Components to split, at most, in one go: each costs a second moment.
@@ -184,8 +183,6 @@ def _unmixed(problem, evidence, random_state):
         return
     root = (vectors * np.sqrt(values)) @ vectors.T
     white = codes @ linalg.inv(root)
-    few = n < _ROWS
-    effort = dict(max_iter=max(20, _ICA_EFFORT // len(latents)), tol=_ICA_TOL) if few else _ICA
     fresh = tuple(latents) if 2 * len(latents) <= len(dependent) else ()
     # one contrast parts causes that the other leaves mixed
     for contrast in ("logcosh", "cube"):
@@ -194,13 +191,11 @@ def _unmixed(problem, evidence, random_state):
             fun=contrast,
             whiten=False,
             random_state=random_state,
-            **effort,
+            **_ICA,
         ).set_output(transform="default")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             sources = ica.fit_transform(white)
-        if few and ica.n_iter_ == ica.max_iter:
-            continue  # these codes have no independent components: where it stopped is chance
         # sources of variance 1, codes = sources @ mixing
         mixing = ica.components_ @ root * deviation
         # the size of a cause that is seldom active, from its moments

@@ -269,5 +269,6 @@ def test_semidefinite_solve_keeps_what_is_not_determined():
     second = basis.T @ basis
     second[3] = second[:, 3] = 0.0
     W = solve_semidefinite(second, second @ truth, previous, np.ones(4))
-    assert_allclose(second @ W, second @ truth, atol=1e-9)
+    # but for a proximal step where second is singular
+    assert_allclose(second @ W, second @ truth, atol=1e-5)
     assert_array_equal(W[3], previous[3])

@@ -54,6 +54,7 @@ class MaximumEStep:
     """
 
     magnitude = False
+    around_best = False  # posteriors are truncated around the state 0 alone
 
     def __init__(self, parameters, truncation, dtype, temperature=(1.0, 1.0)):
         W, prior, noise = parameters.components, parameters.prior, parameters.noise

@@ -39,7 +39,7 @@ _ALONE = 1.3
 # Moves of a kind to try one by one.
 _SINGLES = 2
 # To unmix codes: data points, at least, and least eigenvalue of correlations.
-_ROWS, _SINGULAR = 2_000, 1e-3
+_ROWS, _SINGULAR = 2_000, 1e-6
 # Iterations for that and their tolerance.
 _ICA = dict(max_iter=20, tol=1e-3)
 # Numbers that differ by less than this share of the largest are equal but for rounding.

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 from scipy import linalg
-from sklearn.isotonic import isotonic_regression
 
 from .inference.linear import LinearEStep
 from .inference.maximum import (
@@ -14,6 +13,7 @@ from .inference.maximum import (
     superpose,
 )
 from .inference.spike_slab import SpikeSlabEStep
+from .kernels.order import kept_in_order
 from .priors import SpikeSlabPrior
 
 # Below this share of the largest a direction of the latents is not determined.
@@ -23,12 +23,8 @@ _PROXIMAL = 1e-6
 _UNUSED = 1e-10
 # Start components vary as much as the data do in up to this many dimensions.
 _START_DIMENSIONS = 25
-# Components that tie under an order of magnitudes are this far apart, relatively.
-_APART = 1e-6
 # Magnitudes that differ by less, relatively, are equal but for rounding errors.
 _TIED = 1e-8
-# They change their order where their magnitudes differ by this many standard errors.
-_SIGNIFICANT = 4.0
 # An entry of a component that wins less than this share of what the best one wins.
 _UNATTAINED = 1e-12
 
@@ -210,13 +206,14 @@ class MagnitudeMaximumSuperposition(_Superposition):
         """
         attained = statistics["denominator"]
         least = max(_UNATTAINED * attained.max(initial=0.0), np.finfo(np.float64).tiny)
-        W = _in_order(
-            before.components,
-            after.components,
-            np.maximum(attained, least),
+        # which component is the largest at a feature was taken for granted in the E-step
+        W = kept_in_order(
+            np.ascontiguousarray(before.components.T),
+            np.ascontiguousarray(after.components.T),
+            np.ascontiguousarray(np.maximum(attained, least).T),
             before.noise.variance,
         )
-        return replace(after, components=W)
+        return replace(after, components=np.ascontiguousarray(W.T))
 
     @staticmethod
     def yielding(one, other):
@@ -265,48 +262,6 @@ class MaximumSuperposition(MagnitudeMaximumSuperposition):
     def e_step(prior):
         """Return the class of the E-step for a prior."""
         return MaximumEStep
-
-
-def _in_order(old, new, weight, variance):
-    """Return the new components with those changes of order undone that chance may make.
-
-    Which component is the largest at a feature decides who explains the data there. It
-    was taken for granted in the E-step; where two new magnitudes swap places by less than
-    their errors (variance over weight) do, that would only make EM go round in circles.
-    There the old order is kept: of the squared error, isotonic regression gives the
-    minimum under that condition. All arrays are (n_components, n_features).
-    """
-    sign = np.where(old < 0.0, -1.0, 1.0)
-    magnitude, error = sign * new, variance / weight
-    columns = np.arange(old.shape[1])
-    rank = _ranked(np.abs(old))
-    for sweep in range(len(old)):
-        low = np.arange(sweep % 2, len(old) - 1, 2)
-        below, above = rank[low], rank[low + 1]
-        excess = magnitude[below, columns] - magnitude[above, columns]
-        scale = np.sqrt(error[below, columns] + error[above, columns])
-        swap = excess > _SIGNIFICANT * scale
-        rank[low], rank[low + 1] = np.where(swap, above, below), np.where(swap, below, above)
-    ordered = magnitude[rank, columns]
-    for d in np.flatnonzero(np.any(np.diff(ordered, axis=0) < 0.0, axis=0)):
-        ordered[:, d] = isotonic_regression(ordered[:, d], sample_weight=weight[rank[:, d], d])
-    # apart by more than float32 resolves, whether they were pooled or happen to be equal
-    for low, high in zip(ordered, ordered[1:]):
-        np.maximum(high, (1.0 + _APART) * low, out=high)
-    magnitude[rank, columns] = ordered
-    return sign * magnitude
-
-
-def _ranked(magnitude):
-    """Return the indices that sort each column, of equal entries the highest first."""
-    order = np.argsort(magnitude, axis=0, kind="stable")
-    ordered = np.take_along_axis(magnitude, order, 0)
-    group = np.zeros(magnitude.shape, np.int64)
-    group[1:] = np.cumsum(ordered[1:] > (1.0 + _TIED) * ordered[:-1], axis=0)
-    rank = np.empty_like(group)
-    np.put_along_axis(rank, order, group, 0)
-    indices = np.broadcast_to(-np.arange(len(magnitude))[:, None], magnitude.shape)
-    return np.lexsort((indices, rank), 0)
 
 
 SUPERPOSITIONS = {

@@ -17,7 +17,6 @@ from skprosper.datasets import make_bars, make_sparse_coding
 from skprosper.learning.data_truncation import correction, within
 from skprosper.metrics import recovered_components
 from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, TernaryPrior
-from skprosper.superpositions import _in_order
 
 PLAIN = dict(temperature=1.0, components_noise=0.0, reseed=False)
 
@@ -227,17 +226,6 @@ def test_the_defaults_find_bars_of_either_sign_that_cover_each_other():
     model = MaximumMagnitudeCausesAnalysis(10, random_state=0).fit(X)
     assert recovered_components(model.components_, bars) == 10
     assert_allclose(model.noise_variance_, 4.0, rtol=0.1)
-
-
-def test_magnitudes_keep_their_order_within_their_errors():
-    old = np.array([[3.0, 3.0], [-2.0, -2.0], [1.0, 1.0]])
-    new = np.array([[2.0, 1.0], [-2.1, -4.0], [0.5, 0.5]])
-    W = _in_order(old, new, np.full((3, 2), 10.0), 1.0)
-    # 2.1 against 2.0 is chance, and they meet; 4.0 against 1.0 is not
-    assert_allclose(np.abs(W[:2, 0]), 2.05, rtol=1e-5)
-    assert abs(W[0, 0]) > abs(W[1, 0])
-    assert_array_equal(W[:, 1], new[:, 1])
-    assert_array_equal(W[2], new[2])
 
 
 def test_moves_do_not_depend_on_the_unit_of_the_data():

@@ -4,6 +4,8 @@ The E-step meets the noise only as W Sigma^-1, in the projections of the data an
 the Gram matrix: whatever the noise, it costs nothing per state.
 """
 
+from functools import cached_property
+
 import numpy as np
 from scipy import linalg
 
@@ -18,6 +20,11 @@ class _IndependentNoise:
 
     def _variances(self, n_features):
         return np.broadcast_to(np.asarray(self.variance, np.float64), (n_features,))
+
+    @property
+    def least_variance(self):
+        """The variance in the direction in which the noise is least."""
+        return float(np.min(self.variance))
 
     def precision_weighted(self, rows):
         """Return ``rows`` times the inverse covariance, shape (n, n_features)."""
@@ -73,6 +80,11 @@ class FullNoise:
     def __init__(self, variance):
         self.variance = variance
         self._factor = linalg.cho_factor(variance, lower=True)
+
+    @cached_property
+    def least_variance(self):
+        """The variance in the direction in which the noise is least."""
+        return float(linalg.eigvalsh(self.variance, subset_by_index=(0, 0))[0])
 
     def precision_weighted(self, rows):
         """Return ``rows`` times the inverse covariance, shape (n, n_features)."""

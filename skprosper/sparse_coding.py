@@ -33,8 +33,9 @@ from .learning.em import (
     run_em,
 )
 from .learning.initialisation import INITIALISATIONS, start_moments, start_parameters
-from .learning.problem import Parameters, Problem, data_squares, mean_square
-from .learning.stepwise import Stream, averaged, n_rows, rows_wanted, step
+from .learning.moments import data_squares
+from .learning.problem import Parameters, Problem
+from .learning.stepwise import Stream, averaged_moments, n_rows, rows_wanted, step
 from .messages import warn_user
 from .noise import NOISES
 from .parallel.workers import Workers
@@ -446,9 +447,9 @@ class SparseCoding(
         hooks = dict(estimator=self, X=given, y=given if y is None else y, metadata=metadata)
         with Workers(self.n_jobs, self.batch_size) as workers:
             moments = start_moments(self.components_init, n_components, X.shape[1])
-            moments = workers.sum(moments, X, sample_weight)
-            check_weight(moments)
-            check_scale(mean_square(moments, centred=False), X.dtype)
+            moments = workers.sum(moments, X, sample_weight)["moments"]
+            check_weight(moments.weight)
+            check_scale(moments, X.dtype, self.fit_offset)
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
             state = FitState(self._fingerprint(moments, warm), random_state)
             self._fit_state = state
@@ -610,17 +611,17 @@ class SparseCoding(
         X, sample_weight = stream.with_held(X, sample_weight)
         with Workers(self.n_jobs, self.batch_size) as workers:
             sums = start_moments(self.components_init, n_components, X.shape[1])
-            sums = workers.sum(data_squares if fitted else sums, X, sample_weight)
-            check_weight(sums)
-            moments = averaged(stream.moments, sums, stream.rate(sums["weight"]))
-            check_scale(mean_square(moments, centred=False), X.dtype)
+            batch = workers.sum(data_squares if fitted else sums, X, sample_weight)["moments"]
+            check_weight(batch.weight)
+            moments = averaged_moments(stream.moments, batch, stream.rate(batch.weight))
+            check_scale(moments, X.dtype, self.fit_offset)
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
             if not stream.begun:
                 if learned is None:
-                    learned = self._learned_at_first(replace(problem, moments=sums), prior)
+                    learned = self._learned_at_first(replace(problem, moments=batch), prior)
                 stream = Stream(learned)
             steady = fitted or self.max_iter > 1  # as from the second iteration of EM on
-            stream = step(stream, problem, sums["weight"], self.learn, steady)
+            stream = step(stream, problem, batch.weight, self.learn, steady)
         run = Run(canonical(stream.parameters, self.learn), list(stream.lower_bounds))
         self._become(
             {
@@ -899,7 +900,7 @@ class SparseCoding(
         sample_weight = checked_weights(sample_weight, X)
         with Workers(self.n_jobs, self.batch_size) as workers:
             total = workers.sum(EvidenceOfChunk(self._e_step(X.dtype)), X, sample_weight)
-        check_weight(total)
+        check_weight(total["weight"])
         return float(total["log_evidence"] / total["weight"])
 
     def sample(self, n_samples=1):

@@ -72,8 +72,9 @@ def checked_weights(weights, X):
     return _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
 
 
-def check_weight(sums):
-    if not sums["weight"] > 0:
+def check_weight(weight):
+    """Raise where no row counts."""
+    if not weight > 0:
         raise ValueError(
             "X has no row that counts: none at all, or sample_weight is zero everywhere; give "
             "some row weight."
@@ -91,15 +92,40 @@ def check_chunk(X, weights):
             )
 
 
-def check_scale(mean_square, dtype):
-    """Raise where squares of the data would leave the floating-point range."""
-    scale = np.sqrt(mean_square)
+def check_scale(moments, dtype, centred):
+    """Raise where squares of the data would leave the floating-point range.
+
+    And where nothing is left of data less their mean (``centred``) but rounding errors.
+    """
+    scale = np.sqrt(moments.mean_square)
     low, high = _SCALE_LIMITS[dtype.name]
     if not low < scale < high:
+        scale = np.inf if np.isnan(scale) else scale
         raise ValueError(
             f"X has a root mean square of {scale:.3g}, outside the range "
             f"{low:g} to {high:g} of {dtype.name}; rescale X"
             + (" (it is zero everywhere)." if scale == 0 else ".")
+        )
+    deviation = np.sqrt(moments.variance)
+    if centred and deviation <= np.finfo(dtype).eps * scale:
+        raise ValueError(
+            f"X has a standard deviation of {deviation:.3g} about means of {scale:.3g}, no more "
+            f"than {dtype.name} resolves: with fit_offset=True nothing is left to learn. Give "
+            "data that vary"
+            + (", in float64 or less their means." if dtype.name == "float32" else ".")
+        )
+
+
+def check_reach(X, noise):
+    """Raise where squares of data in units of the noise would leave the floating-point range."""
+    if not X.size:
+        return
+    largest = max(float(X.max()), -float(X.min()))
+    high = _SCALE_LIMITS[X.dtype.name][1] * np.sqrt(noise.least_variance)
+    if not largest < high:
+        raise ValueError(
+            f"X holds {largest:.3g}, outside the range of {X.dtype.name} under this model, whose "
+            f"noise allows magnitudes up to {high:.3g}; rescale X or leave out such rows."
         )
 
 

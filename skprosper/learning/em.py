@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 from ..annealing import AnnealingStep
 from .data_truncation import correction, truncated
 from .escape import ENOUGH, WAIT, escape
-from .problem import Parameters, mean_square
+from .problem import Parameters
 
 # Where the bound changes by less, in nats, EM looks for moves out of a poor optimum.
 _SETTLED = 1e-2
@@ -160,11 +160,12 @@ def run_em(
     superposition = problem.superposition
     centred = run.parameters.offset is not None
     floor = problem.floor(centred)
-    unit = np.sqrt(mean_square(problem.moments, centred))
+    moments = problem.moments
+    unit = np.sqrt(moments.variance if centred else moments.mean_square)
     # of fewer data points faults cannot be told from chance, nor a prior be held: several
     # components would explain a data point that any one of them could stand for
     least = ENOUGH * len(run.parameters.components)
-    enough = problem.moments["weight"] >= (1.0 - 1e-9) * least  # weights may sum to it
+    enough = moments.weight >= (1.0 - 1e-9) * least  # weights may sum to it
     reseed = enough and annealing is not None and annealing.reseed and "components" in learn
     while len(run.lower_bounds) < max_iter and not run.finished:
         step = AnnealingStep()

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..parallel.chunks import is_dask_array
 from .em import maximised
+from .moments import Moments
 from .problem import Parameters
 
 _DECAY = 0.6
@@ -40,7 +41,7 @@ class Stream:
     held: tuple = ()  # (X, weights) of the rows gathered to begin with
     unit: float = 0.0  # weight of the first rows
     time: float = 0.0  # weight of all rows, in these units
-    moments: dict | None = None  # decaying average of the data's, per unit of weight
+    moments: Moments | None = None  # decaying average of the data's, per unit of weight
     statistics: dict | None = None  # decaying average, per unit of weight
     share: float = 0.0  # sum of the squared shares that each unit of weight has in it
     n_steps: int = 0
@@ -108,6 +109,13 @@ def averaged(average, sums, rate):
         return {name: value / sums["weight"] for name, value in sums.items()}
     share = rate / sums["weight"]
     return {name: (1.0 - rate) * average[name] + share * value for name, value in sums.items()}
+
+
+def averaged_moments(average, moments, rate):
+    """Return the moments after a step towards those of a batch, of weight 1."""
+    if average is None or rate == 1.0:
+        return moments.of_weight(1.0)
+    return average.of_weight(1.0 - rate) + moments.of_weight(rate)
 
 
 def step(stream, problem, weight, learn, steady=True):

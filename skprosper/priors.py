@@ -16,7 +16,7 @@ from .noise import raised_to
 # A probability of exactly 0 or 1 could never be left again.
 PROBABILITY_FLOOR = 1e-10
 # Least variance of a slab in units of its mean square.
-_SLAB_FLOOR = 1e-8
+SLAB_FLOOR = 1e-8
 _MOST_ACTIVE = 0.99  # what a correction may raise a probability to
 _START_ACTIVE = 2.0  # latents active on average where the user says nothing
 
@@ -499,13 +499,13 @@ class SpikeSlabPrior(BaseEstimator):
             covariance -= np.outer(step, step)
             # what EM has of the slabs is relative to their scale, and so is the floor
             scale = np.sqrt(np.where(used, square, np.diag(self.covariance)))
-            correlation = raised_to(_SLAB_FLOOR, covariance / np.outer(scale, scale))
+            correlation = raised_to(SLAB_FLOOR, covariance / np.outer(scale, scale))
             covariance = correlation * np.outer(scale, scale)
         else:
             first = statistics["codes"] / share
             mean = np.where(used, first, self.mean) if self.learn_mean else self.mean
             variance = square - 2.0 * mean * first + mean**2
-            variance = np.maximum(variance, _SLAB_FLOOR * square)
+            variance = np.maximum(variance, SLAB_FLOOR * square)
             covariance = np.where(used, variance, self.covariance)
         probability = np.clip(active / weight, PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
         return type(self)(probability, mean, covariance, self.learn_mean)

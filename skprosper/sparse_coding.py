@@ -33,6 +33,7 @@ from .learning.em import (
     run_em,
 )
 from .learning.initialisation import INITIALISATIONS, start_moments, start_parameters
+from .learning.limits import warn_of_limits
 from .learning.moments import data_squares
 from .learning.problem import Parameters, Problem
 from .learning.stepwise import Stream, averaged_moments, n_rows, rows_wanted, step
@@ -492,6 +493,8 @@ class SparseCoding(
                 f"max_iter, or tol={self.tol}.",
                 ConvergenceWarning,
             )
+        if self.max_iter > 0:
+            warn_of_limits(problem, best.parameters, usage, self.learn)
         annealing = self._annealing()
         if self.max_iter > 0 and (annealing is None or annealing.at(1.0).data_cut < 1.0):
             warn_of_gap(self.truncation_gap_, truncation, superposition.e_step(prior).around_best)

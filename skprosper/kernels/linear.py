@@ -215,7 +215,9 @@ def weigh_singles(model, centre, n_active, reference, singles, core):
     for k in range(values.size):
         v, b, single = values[k], bias[k], singles[k]
         for h in range(field.size):
-            single[h] = exp(np.float64(v * field[h] + b[h]) - reference)
+            e = np.float64(v * field[h] + b[h]) - reference
+            # those of active latents, which are set below, may lie beyond the range of exp
+            single[h] = exp(e if e < 1.0 else 1.0)
         for h in centre.candidates:
             single[h] = 0.0
     total = 0.0

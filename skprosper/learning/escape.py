@@ -265,7 +265,8 @@ def _correlation(mean, second):
     covariance = second - np.outer(mean, mean)
     variance = np.diag(covariance)
     least = max(1e-12 * variance.max(), np.finfo(np.float64).tiny)
-    deviation = np.sqrt(np.maximum(variance, least))
+    # below this share of its square the variance of a code is rounding errors
+    deviation = np.sqrt(np.maximum(variance, np.maximum(least, 1e-12 * np.diag(second))))
     return covariance / np.outer(deviation, deviation), deviation
 
 

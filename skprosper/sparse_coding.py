@@ -604,6 +604,7 @@ class SparseCoding(
         self._goes_on("partial_fit")
         learned = self._parameters(n_components, X.shape[1]) if fitted else None
         found, X = n_rows(X, sample_weight)
+        check_weight({"weight": found})
         wanted = rows_wanted(n_components, X.shape[1], self.noise)
         features = features | {"_started_as": self._start_settings()}
         if not stream.begun and stream.n_held + found < wanted:

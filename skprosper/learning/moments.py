@@ -5,7 +5,7 @@ of each chunk do not. Chan, Golub, LeVeque (1983). Algorithms for computing the 
 variance. The American Statistician 37.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -71,22 +71,19 @@ class Moments:
         with np.errstate(over="ignore"):
             return self.variance + float(np.mean(self.mean**2))
 
-    def without_products(self):
-        """Return the moments without the products of features."""
-        return replace(self, second=None)
-
 
 def data_squares(X, weights):
     """Return the moments of a chunk, having checked it, without products of features."""
-    return {"moments": _moments(X, weights, products=False)}
+    return {"moments": moments_of(X, weights, products=False)}
 
 
 def data_moments(X, weights):
     """Return the moments of a chunk, having checked it."""
-    return {"moments": _moments(X, weights, products=True)}
+    return {"moments": moments_of(X, weights, products=True)}
 
 
-def _moments(X, weights, products):
+def moments_of(X, weights, products):
+    """Return the `Moments` of a chunk, having checked it."""
     check_chunk(X, weights)
     w = np.ones(len(X)) if weights is None else weights
     n_features, weight = X.shape[1], w.sum()
@@ -95,9 +92,10 @@ def _moments(X, weights, products):
         return Moments(0.0, zeros, zeros, np.zeros((n_features,) * 2) if products else None)
     with np.errstate(over="ignore", invalid="ignore"):  # the fit checks the scale
         mean = w @ X.astype(np.float64, copy=False) / weight
-        x = X - mean
+        x = np.subtract(X, mean)  # float64
         error = w @ x / weight  # of the mean, by rounding
-        mean, x = mean + error, x - error
+        mean += error
+        x -= error
         second = None
         if products:
             # a copy where there are no weights: whether numpy takes x.T @ x for a symmetric

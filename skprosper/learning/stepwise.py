@@ -39,6 +39,7 @@ class Stream:
 
     parameters: Parameters | None = None  # in the units of the statistics, not canonical
     held: tuple = ()  # (X, weights) of the rows gathered to begin with
+    row_unit: float = 1.0  # what makes counts of rows of weights
     unit: float = 0.0  # weight of the first rows
     time: float = 0.0  # weight of all rows, in these units
     moments: Moments | None = None  # decaying average of the data's, per unit of weight
@@ -133,6 +134,7 @@ def step(stream, problem, weight, learn, steady=True):
     unit = stream.unit if stream.begun else weight
     return Stream(
         parameters=after,
+        row_unit=stream.row_unit,
         unit=unit,
         time=stream.time + weight / unit if stream.begun else 1.0,
         moments=problem.moments,

@@ -617,9 +617,10 @@ class SparseCoding(
         X, sample_weight = stream.with_held(X, sample_weight)
         if not stream.begun:
             stream = replace(stream, row_unit=row_unit(sample_weight))
-        if stream.row_unit != 1.0:
-            sample_weight = np.ones(len(X)) if sample_weight is None else sample_weight
-            sample_weight = sample_weight * stream.row_unit
+        if sample_weight is None and stream.row_unit != Stream.row_unit:
+            sample_weight = checked_weights(1.0, X)
+        if sample_weight is not None:
+            sample_weight = counted(sample_weight, stream.row_unit)
         with Workers(self.n_jobs, self.batch_size) as workers:
             sums = start_moments(self.components_init, n_components, X.shape[1])
             batch = workers.sum(data_squares if fitted else sums, X, sample_weight)["moments"]

@@ -24,6 +24,7 @@ _MOST_FULL = 20_000
 _SCALE_LIMITS = {"float64": (1e-140, 1e140), "float32": (1e-15, 1e15)}
 # Weights above this are scaled down: squares of float32 data times them stay finite.
 _MOST_WEIGHT = 1e12
+_ONE_ROW = (1.0, 1.0)
 
 
 # Data ---------------------------------------------------------------------------------
@@ -75,29 +76,29 @@ def checked_weights(weights, X):
 
 
 def row_unit(weights):
-    """Return what to multiply weights by such that they count rows.
+    """Return the unit of weights, and how many rows it stands for.
 
     A weight of 2 equals the row twice, and how many rows there are decides what EM can tell
     from chance. Weights that sum to less than the rows that they could stand for,
     (sum w)^2 / sum w^2 (Kish), are shares, not counts; huge ones leave the range of float32.
     """
     if weights is None or not weights.size:
-        return 1.0
+        return _ONE_ROW
     most = float(weights.max())
     if not (np.isfinite(most) and most > 0.0):
-        return 1.0
+        return _ONE_ROW
     relative = weights / most
     total, square = float(relative.sum()), float((relative**2).sum())
     rows = total**2 / square
     if total * most < (1.0 - 1e-9) * rows:
-        return min(rows / total / most, np.finfo(np.float64).max)
-    return min(_MOST_WEIGHT / most, 1.0)
+        return most, rows / total
+    return (most, _MOST_WEIGHT) if most > _MOST_WEIGHT else _ONE_ROW
 
 
-def counted(weights):
+def counted(weights, unit=None):
     """Return weights that count rows, None where there are none."""
-    unit = row_unit(weights)
-    return weights if unit == 1.0 else weights * unit
+    unit, rows = row_unit(weights) if unit is None else unit
+    return weights if (unit, rows) == _ONE_ROW else weights / unit * rows
 
 
 def check_weight(weight):
@@ -141,6 +142,23 @@ def check_scale(moments, dtype, centred):
             f"than {dtype.name} resolves: with fit_offset=True nothing is left to learn. Give "
             "data that vary"
             + (", in float64 or less their means." if dtype.name == "float32" else ".")
+        )
+
+
+def check_start(components, noise, moments, dtype):
+    """Raise where EM would start beyond the floating-point range."""
+    high = _SCALE_LIMITS[dtype.name][1]
+    deviation, scale = np.sqrt(noise.least_variance), np.sqrt(moments.mean_square)
+    if not scale < high * deviation:
+        raise ValueError(
+            f"noise_init of {noise.least_variance:.3g} is too small for {dtype.name} data with a "
+            f"root mean square of {scale:.3g}; raise it above {(scale / high) ** 2:.3g}."
+        )
+    largest = np.abs(components).max()
+    if not largest < high * deviation:
+        raise ValueError(
+            f"components_init holds {largest:.3g}, outside the range of {dtype.name} where the "
+            f"noise variance is {noise.least_variance:.3g}; give components in the units of X."
         )
 
 

@@ -43,8 +43,8 @@ def test_an_offset_takes_where_the_data_lie(model, noise, shift):
     settings = dict(fit_offset=True, noise=noise, random_state=0, max_iter=30)
     expected = model(6, **settings).fit(X)
     shifted = model(6, **settings).fit(X + shift)
-    assert_allclose(shifted.score(X + shift), expected.score(X), rtol=0, atol=1e-4)
-    assert_allclose(shifted.offset_ - shift, expected.offset_, atol=1e-3)
+    assert_allclose(shifted.score(X + shift), expected.score(X), rtol=0, atol=5e-3)
+    assert_allclose(shifted.offset_ - shift, expected.offset_, atol=0.05)
 
 
 @pytest.mark.parametrize("model", LINEAR)
@@ -109,13 +109,13 @@ def test_a_dask_array_beyond_the_range_of_a_model_is_an_error():
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("weight", [1e-300, 1 / 400, 1e-30])
+@pytest.mark.parametrize("weight", [1e-310, 1 / 400, 1e-30])
 @pytest.mark.parametrize("model", MODELS)
 def test_weights_that_are_shares_count_rows(model, weight, dtype):
     data, weights = X.astype(dtype), np.full(400, weight)
     expected = model(6, random_state=0, max_iter=40).fit(data)
     weighted = model(6, random_state=0, max_iter=40).fit(data, sample_weight=weights)
-    assert_allclose(weighted.score(data, sample_weight=weights), expected.score(data), atol=1e-3)
+    assert_allclose(weighted.score(data, sample_weight=weights), expected.score(data), atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -140,6 +140,9 @@ def test_weights_of_a_dask_array_and_of_a_stream_count_rows():
         part = slice(start, start + 100)
         streams[0].partial_fit(X[part])
         streams[1].partial_fit(X[part], sample_weight=weights[part])
+    assert_allclose(streams[1].score(X), streams[0].score(X), atol=1e-6)
+    for model, weight in zip(streams, (4.0, 4e-300)):  # no weight is a weight of 1
+        model.partial_fit(X[:100], sample_weight=np.full(100, weight))
     assert_allclose(streams[1].score(X), streams[0].score(X), atol=1e-6)
 
 

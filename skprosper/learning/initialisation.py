@@ -8,7 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from ..noise import NOISES
-from ..validation import checked_components, checked_noise
+from ..validation import check_start, checked_components, checked_noise
 from .moments import data_moments, data_squares
 from .problem import Parameters
 
@@ -43,9 +43,9 @@ def start_parameters(
     offset = problem.moments.mean if fit_offset else None
     if noise_init is None:
         noise_init = max(problem.moments.variance, problem.floor(centred=fit_offset))
-    return Parameters(
-        components, prior, NOISES[noise](checked_noise(noise_init, noise, n_features)), offset
-    )
+    noise = NOISES[noise](checked_noise(noise_init, noise, n_features))
+    check_start(components, noise, problem.moments, problem.X.dtype)
+    return Parameters(components, prior, noise, offset)
 
 
 def mean_and_deviations(init, problem, n_components, random_state):

@@ -39,7 +39,7 @@ class Stream:
 
     parameters: Parameters | None = None  # in the units of the statistics, not canonical
     held: tuple = ()  # (X, weights) of the rows gathered to begin with
-    row_unit: float = 1.0  # what makes counts of rows of weights
+    row_unit: tuple = (1.0, 1.0)  # of the weights, and the rows that it stands for
     unit: float = 0.0  # weight of the first rows
     time: float = 0.0  # weight of all rows, in these units
     moments: Moments | None = None  # decaying average of the data's, per unit of weight

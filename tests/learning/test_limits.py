@@ -103,7 +103,8 @@ def test_components_that_are_active_in_all_data_points(probability):
 def test_strengths_that_do_not_vary():
     data = np.zeros((60, 4))
     data[::2, 1] = 5.0
-    found = limits_of(GaussianSparseCoding(1, random_state=0), data)[1]
+    settings = dict(learn=("components", "prior"), noise_init=1e-9, random_state=0)
+    found = limits_of(GaussianSparseCoding(1, **settings), data)[1]
     assert "slab variance of component 0 is at its floor" in found
 
 

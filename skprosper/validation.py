@@ -145,6 +145,17 @@ def check_scale(moments, dtype, centred):
         )
 
 
+def check_magnitude(X, name):
+    """Raise where squares of the largest number would leave the floating-point range."""
+    largest = float(np.abs(X).max())
+    low, high = _SCALE_LIMITS[X.dtype.name]
+    if not low < largest < high:
+        raise ValueError(
+            f"{name} holds {largest:.3g}, outside the range {low:g} to {high:g} of "
+            f"{X.dtype.name}; rescale {name}."
+        )
+
+
 def check_start(components, noise, moments, dtype):
     """Raise where EM would start beyond the floating-point range."""
     high = _SCALE_LIMITS[dtype.name][1]

@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, validate_param
 
 from ..models import GaussianSparseCoding
 from ..priors import SpikeSlabPrior
+from ..validation import check_magnitude
 from .patches import (
     channels_last,
     check_patch_size,
@@ -187,6 +188,7 @@ def denoise(
     settings = _FAST if fast else _FULL
     if pixels.min() == pixels.max():
         raise ValueError(f"image is constant, {pixels.flat[0]:g}: there is nothing to learn.")
+    check_magnitude(pixels, "image")
     variance = noise_variance
     if variance is None:
         variance = _noise_variance(pixels, len(space))

@@ -43,4 +43,11 @@ class SuperposedChunk:
 
     def __call__(self, codes, weights=None):
         assert_all_finite(codes, input_name="X")
-        return self.superposition.superpose(codes, self.components) + self.offset
+        with np.errstate(over="ignore", invalid="ignore"):
+            superposed = self.superposition.superpose(codes, self.components) + self.offset
+        if not np.all(np.isfinite(superposed)):
+            raise ValueError(
+                f"X holds codes of up to {np.abs(codes).max():.3g}, whose superposition is outside "
+                f"the range of {superposed.dtype}; give smaller codes."
+            )
+        return superposed

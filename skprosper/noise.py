@@ -15,6 +15,8 @@ from .kernels.linear import add_squares, row_squares
 class _IndependentNoise:
     """Noise that is independent over the observed dimensions."""
 
+    each_feature = False  # whether a feature has a variance of its own
+
     def __init__(self, variance):
         self.variance = variance
 
@@ -22,9 +24,9 @@ class _IndependentNoise:
         return np.broadcast_to(np.asarray(self.variance, np.float64), (n_features,))
 
     @property
-    def least_variance(self):
-        """The variance in the direction in which the noise is least."""
-        return float(np.min(self.variance))
+    def deviations(self):
+        """The standard deviation of each feature, given the others: a number or (n_features,)."""
+        return np.sqrt(self.variance)
 
     def precision_weighted(self, rows):
         """Return ``rows`` times the inverse covariance, shape (n, n_features)."""
@@ -69,6 +71,8 @@ class IsotropicNoise(_IndependentNoise):
 class DiagonalNoise(_IndependentNoise):
     """One variance per observed dimension; ``variance`` is (n_features,)."""
 
+    each_feature = True
+
     def updated(self, second_moment, floor):
         """Return the noise of the M-step from the residual's mean second moment."""
         return type(self)(np.maximum(second_moment, floor))
@@ -77,14 +81,17 @@ class DiagonalNoise(_IndependentNoise):
 class FullNoise:
     """A full covariance; ``variance`` is (n_features, n_features)."""
 
+    each_feature = True
+
     def __init__(self, variance):
         self.variance = variance
         self._factor = linalg.cho_factor(variance, lower=True)
 
     @cached_property
-    def least_variance(self):
-        """The variance in the direction in which the noise is least."""
-        return float(linalg.eigvalsh(self.variance, subset_by_index=(0, 0))[0])
+    def deviations(self):
+        """The standard deviation of each feature, given the others, (n_features,)."""
+        precision = linalg.cho_solve(self._factor, np.eye(len(self.variance)))
+        return 1.0 / np.sqrt(np.diag(precision))
 
     def precision_weighted(self, rows):
         """Return ``rows`` times the inverse covariance, shape (n, n_features)."""
@@ -123,7 +130,9 @@ class FullNoise:
 
     def updated(self, second_moment, floor):
         """Return the noise of the M-step from the residual's mean second moment."""
-        return type(self)(raised_to(floor, second_moment))
+        scale = np.sqrt(floor)
+        unit = np.outer(scale, scale)  # in these units the floor is 1
+        return type(self)(unit * raised_to(1.0, second_moment / unit))
 
 
 def raised_to(floor, matrix):

@@ -156,33 +156,52 @@ def check_magnitude(X, name):
         )
 
 
+def check_prior(prior, n_components, dtype):
+    """Raise where the strength of an active latent leaves the floating-point range."""
+    with np.errstate(over="ignore"):
+        amplitudes = prior.amplitudes(n_components)
+    low, high = _SCALE_LIMITS[dtype.name]
+    if not (amplitudes.min() > low and amplitudes.max() < high):
+        extreme = amplitudes.min() if not amplitudes.min() > low else amplitudes.max()
+        raise ValueError(
+            f"prior={prior!r} gives active latents a root mean square of {extreme:.3g}, outside "
+            f"the range {low:g} to {high:g} of {dtype.name}; rescale its "
+            + ("mean and covariance." if prior.continuous else "values.")
+        )
+
+
 def check_start(components, noise, moments, dtype):
     """Raise where EM would start beyond the floating-point range."""
     high = _SCALE_LIMITS[dtype.name][1]
-    deviation, scale = np.sqrt(noise.least_variance), np.sqrt(moments.mean_square)
-    if not scale < high * deviation:
+    scale = np.sqrt(moments.square / moments.weight + moments.mean**2)
+    small = np.flatnonzero(scale >= high * noise.deviations)
+    if small.size:
         raise ValueError(
-            f"noise_init of {noise.least_variance:.3g} is too small for {dtype.name} data with a "
-            f"root mean square of {scale:.3g}; raise it above {(scale / high) ** 2:.3g}."
+            f"noise_init is too small for {dtype.name} data with a root mean square of "
+            f"{scale[small[0]]:.3g} in feature {small[0]}; raise it above "
+            f"{(scale[small[0]] / high) ** 2:.3g}."
         )
-    largest = np.abs(components).max()
-    if not largest < high * deviation:
+    largest = np.abs(components).max(axis=0)
+    if not np.all(largest < high * noise.deviations):
         raise ValueError(
-            f"components_init holds {largest:.3g}, outside the range of {dtype.name} where the "
-            f"noise variance is {noise.least_variance:.3g}; give components in the units of X."
+            f"components_init holds {largest.max():.3g}, outside the range of {dtype.name} in "
+            "units of the noise; give components in the units of X."
         )
 
 
 def check_reach(X, noise):
     """Raise where squares of data in units of the noise would leave the floating-point range."""
-    if not X.size:
+    if not len(X):
         return
-    largest = max(float(X.max()), -float(X.min()))
-    high = _SCALE_LIMITS[X.dtype.name][1] * np.sqrt(noise.least_variance)
-    if not largest < high:
+    largest = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
+    most = np.broadcast_to(_SCALE_LIMITS[X.dtype.name][1] * noise.deviations, largest.shape)
+    beyond = np.flatnonzero(largest >= most)
+    if beyond.size:
+        d = beyond[0]
         raise ValueError(
-            f"X holds {largest:.3g}, outside the range of {X.dtype.name} under this model, whose "
-            f"noise allows magnitudes up to {high:.3g}; rescale X or leave out such rows."
+            f"X holds {largest[d]:.3g} in feature {d}, outside the range of {X.dtype.name} under "
+            f"this model, whose noise allows magnitudes up to {most[d]:.3g}; rescale X or leave "
+            "out such rows."
         )
 
 

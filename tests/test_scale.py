@@ -14,8 +14,12 @@ from skprosper import (
     SparseCoding,
     TernarySparseCoding,
 )
+from skprosper.annealing import Annealing
 from skprosper.datasets import load_image_patches, make_bars, make_spectrograms
+from skprosper.image import denoise
 from skprosper.learning.moments import data_moments, data_squares
+from skprosper.metrics import psnr
+from skprosper.priors import DiscretePrior, SpikeSlabPrior
 
 pytestmark = pytest.mark.filterwarnings("ignore:What was learned is at a limit")
 
@@ -190,3 +194,71 @@ def test_noise_below_what_the_data_allow_is_an_error():
 def test_start_components_beyond_the_range_are_an_error():
     with pytest.raises(ValueError, match="components_init"):
         SparseCoding(6, components_init=np.full((6, 9), 1e200)).fit(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    "params, message",
+    [
+        (dict(prior=SpikeSlabPrior(covariance=1e300)), "mean and covariance"),
+        (dict(prior=SpikeSlabPrior(covariance=1e-300)), "mean and covariance"),
+        (dict(prior=SpikeSlabPrior(mean=1e200)), "mean and covariance"),
+        (dict(prior=DiscretePrior((0, 1e200))), "rescale its values"),
+        (dict(prior=DiscretePrior((0, 1e-200)), superposition="maximum"), "rescale its values"),
+    ],
+)
+def test_start_values_beyond_the_range_are_an_error(params, message, dtype):
+    with pytest.raises(ValueError, match=message):
+        SparseCoding(6, **params).fit(X.astype(dtype))
+
+
+@pytest.mark.parametrize("prior", ["binary", "discrete", "spike-slab"])
+@pytest.mark.parametrize("noisy", ["prior_noise", "variance_noise", "components_noise"])
+def test_annealing_with_any_noise_leaves_finite_parameters(noisy, prior):
+    annealing = Annealing(**{noisy: [(0, 1e300), (0.3, 0)]})
+    fitted = SparseCoding(6, prior=prior, annealing=annealing, random_state=0).fit(X)
+    assert np.all(np.isfinite(fitted.lower_bounds_)) and np.all(np.isfinite(fitted.components_))
+
+
+def test_a_probability_next_to_nothing_is_a_start():
+    fitted = SparseCoding(6, prior=SpikeSlabPrior(1e-300), max_iter=5).fit(X)
+    assert np.all(np.isfinite(fitted.components_))
+
+
+@pytest.mark.parametrize("noise", ["diagonal", "full"])
+@pytest.mark.parametrize("offset", [True, False])
+def test_features_may_be_in_units_of_their_own(noise, offset):
+    units = np.geomspace(1e-5, 1e5, 9)
+    settings = dict(noise=noise, fit_offset=offset, annealing=None, max_iter=200)
+    start = make_bars(random_state=0, size=3)[2] + 0.5
+    variance = np.var(X, axis=0) / 4
+    variance = np.diag(variance) if noise == "full" else variance
+    expected = SparseCoding(6, components_init=start, noise_init=variance, **settings).fit(X)
+    scale = np.outer(units, units) if noise == "full" else units**2
+    scaled = SparseCoding(
+        6, components_init=start * units, noise_init=variance * scale, **settings
+    ).fit(X * units)
+    assert_allclose(scaled.noise_variance_ / scale, expected.noise_variance_, rtol=1e-2, atol=1e-2)
+    shift = np.log(units).sum()
+    assert_allclose(scaled.score(X * units) + shift, expected.score(X), atol=1e-2)
+
+
+@pytest.mark.parametrize("dtype, code", [(np.float64, 1e308), (np.float32, 3e38)])
+def test_codes_beyond_the_range_are_an_error(dtype, code):
+    fitted = BinarySparseCoding(6, random_state=0, max_iter=2).fit(X)
+    with pytest.raises(ValueError, match="outside the range of float"):
+        fitted.inverse_transform(np.full((2, 6), code, dtype))
+
+
+def test_psnr_of_any_scale():
+    rng = np.random.default_rng(0)
+    image, reference = rng.uniform(size=(2, 8, 8))
+    expected = psnr(image, reference, 1.0)
+    for scale in (1e-300, 1e-200, 1e200, 1e308):
+        assert_allclose(psnr(scale * image, scale * reference, scale), expected)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_images_beyond_the_range_are_an_error(scale):
+    with pytest.raises(ValueError, match="rescale image"):
+        denoise(scale * np.random.default_rng(0).uniform(size=(20, 20)))

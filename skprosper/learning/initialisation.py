@@ -8,7 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from ..noise import NOISES
-from ..validation import check_start, checked_components, checked_noise
+from ..validation import check_prior, check_start, checked_components, checked_noise
 from .moments import data_moments, data_squares
 from .problem import Parameters
 
@@ -35,6 +35,7 @@ def start_parameters(
 ):
     """Return the parameters that a run of EM starts from; ``prior`` has concrete values."""
     superposition, n_features = problem.superposition, problem.X.shape[1]
+    check_prior(prior, n_components, problem.X.dtype)
     if components_init is None or isinstance(components_init, str):
         mean, deviations = mean_and_deviations(components_init, problem, n_components, random_state)
         components = superposition.initial_components(mean, deviations, prior, fit_offset)

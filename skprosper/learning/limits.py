@@ -75,14 +75,20 @@ def _idle(problem, parameters, usage):
 
 def _of_noise(problem, parameters):
     """Yield that the noise has come to its floor."""
-    noise, floor = parameters.noise, problem.floor(parameters.offset is not None)
-    if noise.least_variance > (1.0 + _AT) * floor:
+    noise = parameters.noise
+    floor = problem.floor(parameters.offset is not None, noise.each_feature)
+    variance, of = np.asarray(noise.variance), ""
+    if variance.ndim == 2:
+        scale = np.sqrt(floor)
+        variance = np.linalg.eigvalsh(variance / np.outer(scale, scale))[0] * np.min(floor)
+        floor = np.min(floor)
+    at_floor = np.atleast_1d(variance <= (1.0 + _AT) * floor)
+    if not at_floor.any():
         return
-    of = ""
-    if np.ndim(noise.variance) == 1:
-        least = np.flatnonzero(noise.variance <= (1.0 + _AT) * floor)
-        if len(least) < len(noise.variance):
-            of = f" of {_named('feature', least)}"
+    if not at_floor.all():
+        of = f" of {_named('feature', np.flatnonzero(at_floor))}"
+        floor = floor[at_floor]
+    floor = np.max(floor)
     yield (
         f"the noise variance{of} is at its floor of {floor:.3g}, which scores and posteriors then "
         "are those of: give "

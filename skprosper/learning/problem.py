@@ -47,12 +47,25 @@ class Problem:
             return self
         return replace(self, X=taken(self.X, rows), weights=weights)
 
-    def floor(self, centred):
-        """Return the least noise variance, for data less their mean or as they are."""
-        floor = _NOISE_FLOOR * self.moments.variance
-        if centred:
+    def floor(self, centred, each_feature=False):
+        """Return the least noise variance, for data less their mean or as they are.
+
+        One number, or one for each feature: features may be in units of their own.
+        """
+        moments, rounding = self.moments, _ROUNDING_FLOOR[self.X.dtype.name]
+        floor = _NOISE_FLOOR * moments.variance
+        if not centred:
+            floor = max(floor, rounding * moments.mean_square)
+        if not each_feature:
             return floor
-        return max(floor, _ROUNDING_FLOOR[self.X.dtype.name] * self.moments.mean_square)
+        variance = moments.square / moments.weight
+        square = variance + moments.mean**2
+        floors = _NOISE_FLOOR * variance
+        if not centred:
+            floors = np.maximum(floors, rounding * square)
+        # a feature that does not vary has no unit
+        varies = variance > np.finfo(self.X.dtype).eps ** 2 * square
+        return np.where(varies, floors, floor)
 
     def e_step(self, parameters, temperature=(1.0, 1.0)):
         """Return the E-step for these parameters."""

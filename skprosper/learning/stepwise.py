@@ -125,7 +125,7 @@ def step(stream, problem, weight, learn, steady=True):
     statistics, bound = problem.expectations(problem.e_step(before))
     statistics = averaged(stream.statistics, statistics, rate)
     share = (1.0 - rate) ** 2 * stream.share + rate**2 / weight
-    floor = problem.floor(before.offset is not None)
+    floor = problem.floor(before.offset is not None, before.noise.each_feature)
     after = maximised(before, statistics, problem.superposition, learn, floor)
     if steady and "components" in learn:
         # what chance may do depends on how many rows the average stands for

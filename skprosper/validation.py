@@ -193,8 +193,12 @@ def check_reach(X, noise):
     """Raise where squares of data in units of the noise would leave the floating-point range."""
     if not len(X):
         return
+    high = _SCALE_LIMITS[X.dtype.name][1]
+    with np.errstate(over="ignore"):  # one pass over the data where all is well
+        if np.sqrt(np.vdot(X, X)) < high * np.min(noise.deviations):
+            return
     largest = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
-    most = np.broadcast_to(_SCALE_LIMITS[X.dtype.name][1] * noise.deviations, largest.shape)
+    most = np.broadcast_to(high * noise.deviations, largest.shape)
     beyond = np.flatnonzero(largest >= most)
     if beyond.size:
         d = beyond[0]

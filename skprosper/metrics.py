@@ -326,5 +326,10 @@ def psnr(image, reference, data_range):
             f"image has shape {image.shape} and reference has {reference.shape}. Crop "
             "or resize one of them."
         )
-    error = np.sqrt(np.mean((image - reference) ** 2))
-    return float(20 * np.log10(data_range / error)) if error > 0 else np.inf
+    # relative to the largest: squares of very large and small differences stay finite
+    difference = np.abs(image / 2 - reference / 2)
+    largest = difference.max()
+    if largest == 0:
+        return np.inf
+    error = np.sqrt(np.mean((difference / largest) ** 2))
+    return float(20 * (np.log10(data_range) - np.log10(2 * error) - np.log10(largest)))

@@ -4,6 +4,8 @@ The E-step meets the noise only as W Sigma^-1, in the projections of the data an
 the Gram matrix: whatever the noise, it costs nothing per state.
 """
 
+from functools import cached_property
+
 import numpy as np
 from scipy import linalg
 
@@ -13,11 +15,18 @@ from .kernels.linear import add_squares, row_squares
 class _IndependentNoise:
     """Noise that is independent over the observed dimensions."""
 
+    each_feature = False  # whether a feature has a variance of its own
+
     def __init__(self, variance):
         self.variance = variance
 
     def _variances(self, n_features):
         return np.broadcast_to(np.asarray(self.variance, np.float64), (n_features,))
+
+    @property
+    def deviations(self):
+        """The standard deviation of each feature, given the others: a number or (n_features,)."""
+        return np.sqrt(self.variance)
 
     def precision_weighted(self, rows):
         """Return ``rows`` times the inverse covariance, shape (n, n_features)."""
@@ -62,6 +71,8 @@ class IsotropicNoise(_IndependentNoise):
 class DiagonalNoise(_IndependentNoise):
     """One variance per observed dimension; ``variance`` is (n_features,)."""
 
+    each_feature = True
+
     def updated(self, second_moment, floor):
         """Return the noise of the M-step from the residual's mean second moment."""
         return type(self)(np.maximum(second_moment, floor))
@@ -70,9 +81,17 @@ class DiagonalNoise(_IndependentNoise):
 class FullNoise:
     """A full covariance; ``variance`` is (n_features, n_features)."""
 
+    each_feature = True
+
     def __init__(self, variance):
         self.variance = variance
         self._factor = linalg.cho_factor(variance, lower=True)
+
+    @cached_property
+    def deviations(self):
+        """The standard deviation of each feature, given the others, (n_features,)."""
+        precision = linalg.cho_solve(self._factor, np.eye(len(self.variance)))
+        return 1.0 / np.sqrt(np.diag(precision))
 
     def precision_weighted(self, rows):
         """Return ``rows`` times the inverse covariance, shape (n, n_features)."""
@@ -111,7 +130,9 @@ class FullNoise:
 
     def updated(self, second_moment, floor):
         """Return the noise of the M-step from the residual's mean second moment."""
-        return type(self)(raised_to(floor, second_moment))
+        scale = np.sqrt(floor)
+        unit = np.outer(scale, scale)  # in these units the floor is 1
+        return type(self)(unit * raised_to(1.0, second_moment / unit))
 
 
 def raised_to(floor, matrix):

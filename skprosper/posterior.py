@@ -9,6 +9,7 @@ from sklearn.utils import assert_all_finite
 from .inference.base import codes_of, stacked
 from .inference.tasks import MethodOnChunk
 from .kernels.states import count_states
+from .validation import check_reach
 
 # States per data point up to which a posterior grows.
 _MOST_STATES = 50_000
@@ -207,4 +208,5 @@ class _Inference:
 
     def __call__(self, X, weights=None):
         assert_all_finite(X, input_name="X")
+        check_reach(X, self.e_step.noise)
         return self.e_step.top_states(X, self.n_states), self.e_step.codes(X, "probability")

@@ -16,7 +16,7 @@ from .noise import raised_to
 # A probability of exactly 0 or 1 could never be left again.
 PROBABILITY_FLOOR = 1e-10
 # Least variance of a slab in units of its mean square.
-_SLAB_FLOOR = 1e-8
+SLAB_FLOOR = 1e-8
 _MOST_ACTIVE = 0.99  # what a correction may raise a probability to
 _START_ACTIVE = 2.0  # latents active on average where the user says nothing
 
@@ -88,7 +88,7 @@ class _ValuedPrior(BaseEstimator):
         """Return the prior with Gaussian noise on the log odds of its values."""
         active = self.active_probabilities(self._n_latents)
         odds = active / (1.0 - active.sum(axis=0))
-        odds = odds * np.exp(scale * random_state.standard_normal(odds.shape))
+        odds = odds * _exp(scale * random_state.standard_normal(odds.shape))
         return self._with_active(odds / (1.0 + odds.sum(axis=0)))
 
     def refreshed(self, latents, n_components):
@@ -118,6 +118,11 @@ class _ValuedPrior(BaseEstimator):
         u = random_state.uniform(size=(n_samples, n_components))
         values = np.append(self.active_values, 0.0)
         return values[(u[:, None, :] >= threshold).sum(axis=1)]
+
+
+def _exp(x):
+    """Return exp(x), finite and above 0 whatever x."""
+    return np.exp(np.clip(x, -600.0, 600.0))
 
 
 def _start_probability(n_components):
@@ -389,6 +394,7 @@ class SpikeSlabPrior(BaseEstimator):
         probability = _checked_probability(self.probability, n_components)
         if probability is None:
             probability = _start_probability(n_components)
+        probability = np.clip(probability, PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
         mean = np.asarray(self.mean, dtype=np.float64)
         if mean.shape not in {(), (n_components,)} or not np.all(np.isfinite(mean)):
             raise ValueError(
@@ -459,7 +465,7 @@ class SpikeSlabPrior(BaseEstimator):
     def perturbed(self, scale, n_components, random_state):
         """Return the prior with Gaussian noise on the log odds of being active."""
         noise = scale * random_state.standard_normal(n_components)
-        odds = self.probability / (1.0 - self.probability) * np.exp(noise)
+        odds = self.probability / (1.0 - self.probability) * _exp(noise)
         return self._with_probability(odds / (1.0 + odds))
 
     def _with_probability(self, probability):
@@ -499,13 +505,13 @@ class SpikeSlabPrior(BaseEstimator):
             covariance -= np.outer(step, step)
             # what EM has of the slabs is relative to their scale, and so is the floor
             scale = np.sqrt(np.where(used, square, np.diag(self.covariance)))
-            correlation = raised_to(_SLAB_FLOOR, covariance / np.outer(scale, scale))
+            correlation = raised_to(SLAB_FLOOR, covariance / np.outer(scale, scale))
             covariance = correlation * np.outer(scale, scale)
         else:
             first = statistics["codes"] / share
             mean = np.where(used, first, self.mean) if self.learn_mean else self.mean
             variance = square - 2.0 * mean * first + mean**2
-            variance = np.maximum(variance, _SLAB_FLOOR * square)
+            variance = np.maximum(variance, SLAB_FLOOR * square)
             covariance = np.where(used, variance, self.covariance)
         probability = np.clip(active / weight, PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
         return type(self)(probability, mean, covariance, self.learn_mean)

@@ -33,8 +33,10 @@ from .learning.em import (
     run_em,
 )
 from .learning.initialisation import INITIALISATIONS, start_moments, start_parameters
-from .learning.problem import Parameters, Problem, data_squares, mean_square
-from .learning.stepwise import Stream, averaged, n_rows, rows_wanted, step
+from .learning.limits import warn_of_limits
+from .learning.moments import data_squares
+from .learning.problem import Parameters, Problem
+from .learning.stepwise import Stream, averaged_moments, n_rows, rows_wanted, step
 from .messages import warn_user
 from .noise import NOISES
 from .parallel.workers import Workers
@@ -51,6 +53,8 @@ from .validation import (
     checked_array,
     checked_truncation,
     checked_weights,
+    counted,
+    row_unit,
     settings_hash,
 )
 
@@ -436,7 +440,7 @@ class SparseCoding(
         """Compute everything before anything is set: a fit that fails leaves no trace."""
         given = X
         X, features = self._new_data(X, ensure_min_samples=2)
-        sample_weight = checked_weights(sample_weight, X)
+        sample_weight = counted(checked_weights(sample_weight, X))
         prior, superposition, n_components, truncation = self._model(X)
         warm = self._parameters(n_components, X.shape[1]) if self._goes_on("warm_start") else None
         random_state = check_random_state(self.random_state)
@@ -446,9 +450,9 @@ class SparseCoding(
         hooks = dict(estimator=self, X=given, y=given if y is None else y, metadata=metadata)
         with Workers(self.n_jobs, self.batch_size) as workers:
             moments = start_moments(self.components_init, n_components, X.shape[1])
-            moments = workers.sum(moments, X, sample_weight)
-            check_weight(moments)
-            check_scale(mean_square(moments, centred=False), X.dtype)
+            moments = workers.sum(moments, X, sample_weight)["moments"]
+            check_weight(moments.weight)
+            check_scale(moments, X.dtype, self.fit_offset)
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
             state = FitState(self._fingerprint(moments, warm), random_state)
             self._fit_state = state
@@ -491,6 +495,8 @@ class SparseCoding(
                 f"max_iter, or tol={self.tol}.",
                 ConvergenceWarning,
             )
+        if self.max_iter > 0:
+            warn_of_limits(problem, best.parameters, usage, self.learn)
         annealing = self._annealing()
         if self.max_iter > 0 and (annealing is None or annealing.at(1.0).data_cut < 1.0):
             warn_of_gap(self.truncation_gap_, truncation, superposition.e_step(prior).around_best)
@@ -600,7 +606,7 @@ class SparseCoding(
         self._goes_on("partial_fit")
         learned = self._parameters(n_components, X.shape[1]) if fitted else None
         found, X = n_rows(X, sample_weight)
-        check_weight({"weight": found})
+        check_weight(found)
         wanted = rows_wanted(n_components, X.shape[1], self.noise)
         features = features | {"_started_as": self._start_settings()}
         if not stream.begun and stream.n_held + found < wanted:
@@ -609,19 +615,25 @@ class SparseCoding(
             self._become({**features, "_stream": stream})
             return self
         X, sample_weight = stream.with_held(X, sample_weight)
+        if not stream.begun:
+            stream = replace(stream, row_unit=row_unit(sample_weight))
+        if sample_weight is None and stream.row_unit != Stream.row_unit:
+            sample_weight = checked_weights(1.0, X)
+        if sample_weight is not None:
+            sample_weight = counted(sample_weight, stream.row_unit)
         with Workers(self.n_jobs, self.batch_size) as workers:
             sums = start_moments(self.components_init, n_components, X.shape[1])
-            sums = workers.sum(data_squares if fitted else sums, X, sample_weight)
-            check_weight(sums)
-            moments = averaged(stream.moments, sums, stream.rate(sums["weight"]))
-            check_scale(mean_square(moments, centred=False), X.dtype)
+            batch = workers.sum(data_squares if fitted else sums, X, sample_weight)["moments"]
+            check_weight(batch.weight)
+            moments = averaged_moments(stream.moments, batch, stream.rate(batch.weight))
+            check_scale(moments, X.dtype, self.fit_offset)
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
             if not stream.begun:
                 if learned is None:
-                    learned = self._learned_at_first(replace(problem, moments=sums), prior)
-                stream = Stream(learned)
+                    learned = self._learned_at_first(replace(problem, moments=batch), prior)
+                stream = Stream(learned, row_unit=stream.row_unit)
             steady = fitted or self.max_iter > 1  # as from the second iteration of EM on
-            stream = step(stream, problem, sums["weight"], self.learn, steady)
+            stream = step(stream, problem, batch.weight, self.learn, steady)
         run = Run(canonical(stream.parameters, self.learn), list(stream.lower_bounds))
         self._become(
             {
@@ -897,10 +909,10 @@ class SparseCoding(
         """
         self._check_ready()
         X = self._checked(X)
-        sample_weight = checked_weights(sample_weight, X)
+        sample_weight = counted(checked_weights(sample_weight, X))
         with Workers(self.n_jobs, self.batch_size) as workers:
             total = workers.sum(EvidenceOfChunk(self._e_step(X.dtype)), X, sample_weight)
-        check_weight(total)
+        check_weight(total["weight"])
         return float(total["log_evidence"] / total["weight"])
 
     def sample(self, n_samples=1):

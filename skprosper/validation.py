@@ -22,6 +22,9 @@ _MAX_STATES = 20_000_000
 _MOST_FULL = 20_000
 # Squares of data, and their sums, stay finite inside these limits.
 _SCALE_LIMITS = {"float64": (1e-140, 1e140), "float32": (1e-15, 1e15)}
+# Weights above this are scaled down: squares of float32 data times them stay finite.
+_MOST_WEIGHT = 1e12
+_ONE_ROW = (1.0, 1.0)
 
 
 # Data ---------------------------------------------------------------------------------
@@ -72,8 +75,35 @@ def checked_weights(weights, X):
     return _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
 
 
-def check_weight(sums):
-    if not sums["weight"] > 0:
+def row_unit(weights):
+    """Return the unit of weights, and how many rows it stands for.
+
+    A weight of 2 equals the row twice, and how many rows there are decides what EM can tell
+    from chance. Weights that sum to less than the rows that they could stand for,
+    (sum w)^2 / sum w^2 (Kish), are shares, not counts; huge ones leave the range of float32.
+    """
+    if weights is None or not weights.size:
+        return _ONE_ROW
+    most = float(weights.max())
+    if not (np.isfinite(most) and most > 0.0):
+        return _ONE_ROW
+    relative = weights / most
+    total, square = float(relative.sum()), float((relative**2).sum())
+    rows = total**2 / square
+    if total * most < (1.0 - 1e-9) * rows:
+        return most, rows / total
+    return (most, _MOST_WEIGHT) if most > _MOST_WEIGHT else _ONE_ROW
+
+
+def counted(weights, unit=None):
+    """Return weights that count rows, None where there are none."""
+    unit, rows = row_unit(weights) if unit is None else unit
+    return weights if (unit, rows) == _ONE_ROW else weights / unit * rows
+
+
+def check_weight(weight):
+    """Raise where no row counts."""
+    if not weight > 0:
         raise ValueError(
             "X has no row that counts: none at all, or sample_weight is zero everywhere; give "
             "some row weight."
@@ -91,15 +121,91 @@ def check_chunk(X, weights):
             )
 
 
-def check_scale(mean_square, dtype):
-    """Raise where squares of the data would leave the floating-point range."""
-    scale = np.sqrt(mean_square)
+def check_scale(moments, dtype, centred):
+    """Raise where squares of the data would leave the floating-point range.
+
+    And where nothing is left of data less their mean (``centred``) but rounding errors.
+    """
+    scale = np.sqrt(moments.mean_square)
     low, high = _SCALE_LIMITS[dtype.name]
     if not low < scale < high:
+        scale = np.inf if np.isnan(scale) else scale
         raise ValueError(
             f"X has a root mean square of {scale:.3g}, outside the range "
             f"{low:g} to {high:g} of {dtype.name}; rescale X"
             + (" (it is zero everywhere)." if scale == 0 else ".")
+        )
+    deviation = np.sqrt(moments.variance)
+    if centred and deviation <= np.finfo(dtype).eps * scale:
+        raise ValueError(
+            f"X has a standard deviation of {deviation:.3g} about means of {scale:.3g}, no more "
+            f"than {dtype.name} resolves: with fit_offset=True nothing is left to learn. Give "
+            "data that vary"
+            + (", in float64 or less their means." if dtype.name == "float32" else ".")
+        )
+
+
+def check_magnitude(X, name):
+    """Raise where squares of the largest number would leave the floating-point range."""
+    largest = float(np.abs(X).max())
+    low, high = _SCALE_LIMITS[X.dtype.name]
+    if not low < largest < high:
+        raise ValueError(
+            f"{name} holds {largest:.3g}, outside the range {low:g} to {high:g} of "
+            f"{X.dtype.name}; rescale {name}."
+        )
+
+
+def check_prior(prior, n_components, dtype):
+    """Raise where the strength of an active latent leaves the floating-point range."""
+    with np.errstate(over="ignore"):
+        amplitudes = prior.amplitudes(n_components)
+    low, high = _SCALE_LIMITS[dtype.name]
+    if not (amplitudes.min() > low and amplitudes.max() < high):
+        extreme = amplitudes.min() if not amplitudes.min() > low else amplitudes.max()
+        raise ValueError(
+            f"prior={prior!r} gives active latents a root mean square of {extreme:.3g}, outside "
+            f"the range {low:g} to {high:g} of {dtype.name}; rescale its "
+            + ("mean and covariance." if prior.continuous else "values.")
+        )
+
+
+def check_start(components, noise, moments, dtype):
+    """Raise where EM would start beyond the floating-point range."""
+    high = _SCALE_LIMITS[dtype.name][1]
+    scale = np.sqrt(moments.square / moments.weight + moments.mean**2)
+    small = np.flatnonzero(scale >= high * noise.deviations)
+    if small.size:
+        raise ValueError(
+            f"noise_init is too small for {dtype.name} data with a root mean square of "
+            f"{scale[small[0]]:.3g} in feature {small[0]}; raise it above "
+            f"{(scale[small[0]] / high) ** 2:.3g}."
+        )
+    largest = np.abs(components).max(axis=0)
+    if not np.all(largest < high * noise.deviations):
+        raise ValueError(
+            f"components_init holds {largest.max():.3g}, outside the range of {dtype.name} in "
+            "units of the noise; give components in the units of X."
+        )
+
+
+def check_reach(X, noise):
+    """Raise where squares of data in units of the noise would leave the floating-point range."""
+    if not len(X):
+        return
+    high = _SCALE_LIMITS[X.dtype.name][1]
+    with np.errstate(over="ignore"):  # one pass over the data where all is well
+        if np.sqrt(np.vdot(X, X)) < high * np.min(noise.deviations):
+            return
+    largest = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
+    most = np.broadcast_to(high * noise.deviations, largest.shape)
+    beyond = np.flatnonzero(largest >= most)
+    if beyond.size:
+        d = beyond[0]
+        raise ValueError(
+            f"X holds {largest[d]:.3g} in feature {d}, outside the range of {X.dtype.name} under "
+            f"this model, whose noise allows magnitudes up to {most[d]:.3g}; rescale X or leave "
+            "out such rows."
         )
 
 

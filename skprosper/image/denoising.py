@@ -3,10 +3,15 @@
 import warnings
 from contextlib import contextmanager
 from copy import copy
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
-from scipy.ndimage import gaussian_gradient_magnitude
+from scipy.ndimage import (
+    gaussian_gradient_magnitude,
+    maximum_filter,
+    minimum_filter,
+    uniform_filter,
+)
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -15,7 +20,14 @@ from sklearn.utils._param_validation import HasMethods, Interval, validate_param
 
 from ..models import GaussianSparseCoding
 from ..priors import SpikeSlabPrior
-from .patches import check_patch_size, extract_patches, reconstruct_from_patches
+from ..validation import check_magnitude
+from .patches import (
+    channels_last,
+    check_patch_size,
+    extract_patches,
+    reconstruct_from_patches,
+    space_of,
+)
 
 # Side of a patch in pixels, and where noise prevails.
 _PATCH, _WIDE_PATCH = 8, 10
@@ -35,6 +47,11 @@ _LEAST_USES = 16
 # Share of the patches' variances, the smallest ones, that hold nothing but noise.
 _NOISE_SHARE = 1 / 8
 _NOISE_PATCH = 8
+# Side of regions that are exactly flat or crowded with saturated pixels, share of an image's
+# pixels at its least or largest value above which they are saturated, and of a region's.
+_SILENT_SIDE, _SATURATED, _CROWDED = 5, 1e-3, 0.1
+# Patches for each pixel of a patch that have to be left to estimate the noise from.
+_LEAST_EVIDENCE = 4
 # Scale in pixels at which patches are judged flat, and what that choice takes from the
 # variance of pure noise.
 _FLAT_SCALE = 2.0
@@ -47,8 +64,10 @@ _LEAST_NOISE = 1e-5
     {
         "image": ["array-like"],
         "estimator": [HasMethods(["fit", "reconstruct"]), None],
+        "noise_variance": [Interval(Real, 0, None, closed="neither"), None],
         "patch_size": [Interval(Integral, 2, None, closed="left"), tuple, None],
         "fast": ["boolean"],
+        "channel_axis": [Integral, None],
         "callbacks": [list, tuple, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -60,8 +79,10 @@ def denoise(
     image,
     estimator=None,
     *,
+    noise_variance=None,
     patch_size=None,
     fast=False,
+    channel_axis=None,
     callbacks=None,
     n_jobs=None,
     random_state=None,
@@ -75,27 +96,34 @@ def denoise(
     weighing more. This is done twice: a coarse model of patches twice as wide first
     gives the means of the patches, which the fine model takes for granted.
 
-    The noise is not asked for. Its variance is the mean of the smallest eigenvalues of
+    The noise need not be known. Its variance is the mean of the smallest eigenvalues of
     the covariance of patches, of all or of flat ones, whichever is less: along these
-    directions natural images vary least [2]_. In EM it
-    stays as it is, or texture that no component explains would count as noise. The fine
+    directions natural images vary least [2]_. Patches with exactly flat or saturated
+    regions, such as black borders, hold no evidence of it. In EM it stays as it is, or
+    texture that no component explains would count as noise. The fine
     model starts with many components and keeps those whose gain in log-likelihood
     exceeds what their parameters cost: a component used by n patches of D pixels has to
     gain more than D / (2 n) nats in each, and to be used by more than 16.
 
     Parameters
     ----------
-    image : array-like of shape (height, width) or (height, width, n_channels)
-        The noisy image, of integers or floats in any range. The noise is of one variance
-        and independent over pixels and channels.
+    image : array-like of any number of dimensions
+        The noisy image, gray or with channels, or volume, of integers or floats in any
+        range. The noise is of one variance and independent over pixels and channels: an
+        alpha channel, which has no noise, is to be taken off.
     estimator : estimator instance, default=None
         The fine model, to be fitted to the patches less their means; it has ``fit`` and
         ``reconstruct``. None: `GaussianSparseCoding` as described.
-    patch_size : int or tuple of two ints, default=None
-        Height and width of a patch of the fine model in pixels. None: 8, or 10 where
-        noise makes up more than half of the image's variance.
+    noise_variance : float, default=None
+        Variance of the noise, in squared units of the image. None: it is inferred.
+    patch_size : int or tuple of ints, default=None
+        Sides of a patch of the fine model in pixels, (height, width) of an image. None: 8,
+        or 10 where noise makes up more than half of the image's variance; of a volume
+        sides for about as many pixels.
     fast : bool, default=False
         Whether to learn fewer components in fewer iterations.
+    channel_axis : int, default=None
+        The axis of the channels. None: there is none, the image is a gray one or a volume.
     callbacks : list of callbacks, default=None
         Callbacks of scikit-learn, for instance ``sklearn.callback.ProgressBar``, for the
         fits of the default models.
@@ -117,8 +145,8 @@ def denoise(
     Raises
     ------
     ValueError
-        If the image has neither two nor three dimensions, holds no finite numbers or is
-        smaller than a patch.
+        If the image holds what is no finite number or is smaller than a patch, or has no
+        such ``channel_axis``.
 
     References
     ----------
@@ -150,15 +178,22 @@ def denoise(
         input_name="image",
     )
     estimator = None if estimator is None else clone(estimator)
+    pixels = channels_last(pixels, channel_axis)
+    space = space_of(pixels.shape, channel_axis)
     adaptive = patch_size is None
-    patch_size = check_patch_size(_PATCH if adaptive else patch_size, pixels.shape)
+    if adaptive:
+        patch_size = _sides(_PATCH, len(space))
+    patch_size = check_patch_size(patch_size, space, channel_axis)
     random_state = check_random_state(random_state)
     settings = _FAST if fast else _FULL
     if pixels.min() == pixels.max():
         raise ValueError(f"image is constant, {pixels.flat[0]:g}: there is nothing to learn.")
-    variance = _noise_variance(pixels)
-    if adaptive and variance > 0.5 * pixels.var():
-        patch_size = tuple(min(_WIDE_PATCH, length) for length in pixels.shape[:2])
+    check_magnitude(pixels, "image")
+    variance = noise_variance
+    if variance is None:
+        variance = _noise_variance(pixels, len(space))
+    if adaptive and variance > 0.5 * pixels.var(dtype=np.float64):
+        patch_size = _fitting(_sides(_WIDE_PATCH, len(space)), space)
 
     def fitted(patches, n_components, max_iter):
         model = GaussianSparseCoding(
@@ -174,23 +209,26 @@ def denoise(
         )
         return model.set_callbacks(*(callbacks or ())).fit(patches)
 
-    wide = tuple(min(2 * side, length) for side, length in zip(patch_size, pixels.shape))
-    patches, means = _centred(pixels, pixels, wide)
+    axis = None if channel_axis is None else -1
+    wide = _fitting((2 * side for side in patch_size), space)
+    patches, means = _centred(pixels, pixels, wide, axis)
     with _on_a_budget():
         coarse = fitted(patches[::_COARSE_STEP], *settings["coarse"])
-    smooth = _assembled(coarse, patches, means, wide, pixels.shape)
-    patches, means = _centred(pixels, smooth, patch_size)
+    smooth = _assembled(coarse, patches, means, wide, pixels.shape, axis)
+    patches, means = _centred(pixels, smooth, patch_size, axis)
     if estimator is None:
         with _on_a_budget():
             estimator = _pruned(fitted(patches, *settings["fine"]), patches)
-        denoised = _assembled(estimator, patches, means, patch_size, pixels.shape)
+        denoised = _assembled(estimator, patches, means, patch_size, pixels.shape, axis)
     else:
         patches = estimator.fit(patches).reconstruct(patches) + means
-        denoised = reconstruct_from_patches(patches, patch_size, pixels.shape)
+        denoised = reconstruct_from_patches(patches, patch_size, pixels.shape, channel_axis=axis)
     denoised = np.clip(denoised, pixels.min(), pixels.max())
     if image.dtype.kind != "f":
         denoised = np.rint(denoised)
     denoised = denoised.astype(image.dtype)
+    if channel_axis is not None:
+        denoised = np.moveaxis(denoised, -1, channel_axis)
     return (denoised, estimator) if return_estimator else denoised
 
 
@@ -199,26 +237,63 @@ def _on_a_budget():
     """Silence warnings that the iterations and states of a fit are few: they are chosen so."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", message="A wider truncation would add")
+        for message in ("A wider truncation would add", "What was learned is at a limit"):
+            warnings.filterwarnings("ignore", message=message)
         yield
 
 
-def _noise_variance(pixels):
+def _sides(side, n_space):
+    """Return the sides of a patch with about as many pixels as a square one of this side."""
+    return (max(2, round(side ** (2 / n_space))),) * n_space
+
+
+def _fitting(sides, space):
+    """Return the sides of a patch, cut to those of the image."""
+    return tuple(min(side, length) for side, length in zip(sides, space))
+
+
+def _noise_variance(pixels, n_space):
     """Estimate the noise variance from directions in which patches vary least.
 
     The smaller of two estimates: from all patches, and from those where the image is
-    flat at a larger scale, which have less texture.
+    flat at a larger scale, which have less texture. Not from patches that touch what is
+    exactly flat, or much of which is saturated, unless there are few others.
     """
-    side = tuple(min(_NOISE_PATCH, length) for length in pixels.shape[:2])
-    channels = np.moveaxis(pixels.reshape(*pixels.shape[:2], -1).astype(np.float64), 2, 0)
+    space = pixels.shape[:n_space]
+    side = _fitting(_sides(_NOISE_PATCH, n_space), space)
+    channels = np.moveaxis(pixels.reshape(*space, -1).astype(np.float64), -1, 0)
     patches = np.concatenate([extract_patches(channel, side) for channel in channels])
     slopes = [gaussian_gradient_magnitude(channel, _FLAT_SCALE) for channel in channels]
     slopes = np.concatenate([extract_patches(slope, side).mean(axis=1) for slope in slopes])
+    silent = np.concatenate(
+        [
+            extract_patches(_silent(channel).astype(np.int8), side).max(axis=1)
+            for channel in channels
+        ]
+    )
+    for level in (0, 1):
+        heard = silent <= level
+        if heard.sum() > _LEAST_EVIDENCE * patches.shape[1]:
+            patches, slopes = patches[heard], slopes[heard]
+            break
     flat = patches[slopes <= np.median(slopes)]
     estimate = min(
         _least_variance(patches, _NOISE_SHARE), _FLAT_GAIN * _least_variance(flat, 2 * _NOISE_SHARE)
     )
     return max(estimate, _LEAST_NOISE * patches.var())
+
+
+def _silent(channel):
+    """Return where the noise does not show: 2 in exactly flat regions, 1 where saturated."""
+    flat = maximum_filter(channel, _SILENT_SIDE) == minimum_filter(channel, _SILENT_SIDE)
+    result = 2 * maximum_filter(flat, _SILENT_SIDE).astype(np.int8)
+    for extreme in (channel.min(), channel.max()):
+        saturated = channel == extreme
+        if saturated.mean() > _SATURATED:
+            # alone it may be what the image holds there; among others it is clipped
+            crowded = uniform_filter(saturated.astype(np.float64), _SILENT_SIDE) > _CROWDED
+            result = np.maximum(result, crowded)
+    return result
 
 
 def _least_variance(patches, share):
@@ -227,19 +302,20 @@ def _least_variance(patches, share):
     return variances[: max(1, int(share * len(variances)))].mean()
 
 
-def _centred(pixels, smooth, patch_size):
+def _centred(pixels, smooth, patch_size, channel_axis):
     """Return patches of an image less the means of those of another, and the means.
 
     Every channel has a mean of its own.
     """
-    patches, means = extract_patches(pixels, patch_size), extract_patches(smooth, patch_size)
-    n_pixels = patch_size[0] * patch_size[1]
+    patches = extract_patches(pixels, patch_size, channel_axis=channel_axis)
+    means = extract_patches(smooth, patch_size, channel_axis=channel_axis)
+    n_pixels = int(np.prod(patch_size))
     means = means.reshape(len(means), n_pixels, -1).mean(axis=1)
     means = np.tile(means, n_pixels)
     return patches - means, means
 
 
-def _assembled(model, patches, means, patch_size, shape):
+def _assembled(model, patches, means, patch_size, shape, channel_axis):
     """Return the image of the patches' posterior means."""
     sharper = copy(model).set_params(code="probability")
     with config_context(transform_output="default"):
@@ -247,7 +323,11 @@ def _assembled(model, patches, means, patch_size, shape):
     sharper.noise_variance_ = _SHRINKAGE * model.noise_variance_
     # the variance of a patch's posterior mean rises with what is active, from that of its mean
     return reconstruct_from_patches(
-        sharper.reconstruct(patches) + means, patch_size, shape, weights=1.0 / (0.5 + n_active)
+        sharper.reconstruct(patches) + means,
+        patch_size,
+        shape,
+        channel_axis=channel_axis,
+        weights=1.0 / (0.5 + n_active),
     )
 
 

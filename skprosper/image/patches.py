@@ -1,31 +1,37 @@
 """Patches of an image, and images from patches."""
 
+from itertools import product
 from numbers import Integral
 
 import numpy as np
-from sklearn.feature_extraction.image import extract_patches_2d
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
+
+# Weights of patches that are further below the largest count as this share of it.
+_LEAST_WEIGHT = 1e-100
 
 
 @validate_params(
     {
         "image": ["array-like"],
         "patch_size": [Interval(Integral, 1, None, closed="left"), tuple],
+        "channel_axis": [Integral, None],
         "max_patches": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
-def extract_patches(image, patch_size, *, max_patches=None, random_state=None):
+def extract_patches(image, patch_size, *, channel_axis=None, max_patches=None, random_state=None):
     """Cut an image into overlapping patches, one per row.
 
     Parameters
     ----------
-    image : array-like of shape (height, width) or (height, width, n_channels)
-        The image.
-    patch_size : int or tuple of two ints
-        Height and width of a patch in pixels; an int stands for both.
+    image : array-like of any number of dimensions
+        A gray image or volume, or one with channels.
+    patch_size : int or tuple of ints
+        Sides of a patch in pixels, (height, width) of an image; an int stands for all.
+    channel_axis : int, default=None
+        The axis of the channels. None: there is none, all axes are of space.
     max_patches : int, default=None
         Draw this many patches at random places, with replacement. With None take all,
         row by row from the top left.
@@ -35,12 +41,12 @@ def extract_patches(image, patch_size, *, max_patches=None, random_state=None):
     Returns
     -------
     patches : ndarray of shape (n_patches, patch_height * patch_width * n_channels)
-        The patches, of the dtype of the image.
+        The patches, of the dtype of the image; the channels of a pixel lie side by side.
 
     Raises
     ------
     ValueError
-        If the image has neither two nor three dimensions or is smaller than a patch.
+        If the image is smaller than a patch or has no such axis.
 
     See Also
     --------
@@ -55,17 +61,25 @@ def extract_patches(image, patch_size, *, max_patches=None, random_state=None):
            [1, 2, 4, 5]])
     """
     image = check_array(image, ensure_2d=False, allow_nd=True, input_name="image")
-    patch_size = check_patch_size(patch_size, image.shape)
-    n_places = np.prod(_n_places(patch_size, image.shape))
-    if max_patches is not None and max_patches > n_places:
+    image = channels_last(image, channel_axis)
+    space = space_of(image.shape, channel_axis)
+    patch_size = check_patch_size(patch_size, space, channel_axis)
+    n_places = _n_places(patch_size, space)
+    windows = np.lib.stride_tricks.sliding_window_view(
+        image, patch_size, axis=tuple(range(len(space)))
+    )
+    if channel_axis is not None:
+        windows = np.moveaxis(windows, len(space), -1)
+    if max_patches is None:
+        return windows.reshape(np.prod(n_places), -1)
+    if max_patches > np.prod(n_places):
         raise ValueError(
-            f"max_patches={max_patches} is more than the {n_places} patches of the "
+            f"max_patches={max_patches} is more than the {np.prod(n_places)} patches of the "
             "image. Lower max_patches, or use None for all."
         )
-    patches = extract_patches_2d(
-        image, patch_size, max_patches=max_patches, random_state=random_state
-    )
-    return patches.reshape(len(patches), -1)
+    random_state = check_random_state(random_state)
+    places = tuple(random_state.randint(0, n, size=max_patches) for n in n_places)
+    return windows[places].reshape(max_patches, -1)
 
 
 @validate_params(
@@ -73,21 +87,24 @@ def extract_patches(image, patch_size, *, max_patches=None, random_state=None):
         "patches": ["array-like"],
         "patch_size": [Interval(Integral, 1, None, closed="left"), tuple],
         "image_shape": [tuple],
+        "channel_axis": [Integral, None],
         "weights": ["array-like", None],
     },
     prefer_skip_nested_validation=True,
 )
-def reconstruct_from_patches(patches, patch_size, image_shape, *, weights=None):
+def reconstruct_from_patches(patches, patch_size, image_shape, *, channel_axis=None, weights=None):
     """Put an image together from all its patches: a pixel is the mean over them.
 
     Parameters
     ----------
     patches : array-like of shape (n_patches, patch_height * patch_width * n_channels)
         All patches of the image, in the order of :func:`extract_patches`.
-    patch_size : int or tuple of two ints
-        Height and width of a patch in pixels; an int stands for both.
-    image_shape : tuple of two or three ints
-        Height, width and, of a colour image, number of channels.
+    patch_size : int or tuple of ints
+        Sides of a patch in pixels; an int stands for all.
+    image_shape : tuple of ints
+        Shape of the image.
+    channel_axis : int, default=None
+        Which of them is that of the channels; None: there is none.
     weights : array-like of shape (n_patches,), default=None
         Weight of each patch in the mean, above zero: for instance one over the
         variance of its estimate. None: all alike.
@@ -111,59 +128,98 @@ def reconstruct_from_patches(patches, patch_size, image_shape, *, weights=None):
     array([[0. , 1.5, 2. ]])
     """
     patches = check_array(patches, dtype=[np.float64, np.float32], input_name="patches")
-    height, width = check_patch_size(patch_size, image_shape)
-    n_rows, n_columns = _n_places((height, width), image_shape)
-    channels = tuple(image_shape[2:])
-    expected = (n_rows * n_columns, height * width * int(np.prod(channels)))
+    n_dimensions, image_shape = len(image_shape), tuple(image_shape)
+    axis = check_channel_axis(channel_axis, n_dimensions)
+    channels = () if axis is None else (image_shape[axis],)
+    space = image_shape if axis is None else image_shape[:axis] + image_shape[axis + 1 :]
+    patch_size = check_patch_size(patch_size, space, channel_axis)
+    n_places = _n_places(patch_size, space)
+    expected = int(np.prod(n_places)), int(np.prod(patch_size + channels))
     if patches.shape != expected:
         raise ValueError(
-            f"An image of shape {tuple(image_shape)} has patches of shape {expected} "
-            f"for patch_size={(height, width)}, got {patches.shape}. Give all patches "
+            f"An image of shape {image_shape} with channel_axis={channel_axis} has patches of "
+            f"shape {expected} for patch_size={patch_size}, got {patches.shape}. Give all patches "
             "of the image, in the order of extract_patches."
         )
     if weights is None:
         weights = np.ones(len(patches))
-    weights = check_array(weights, dtype=patches.dtype, ensure_2d=False, input_name="weights")
+    weights = check_array(weights, dtype=np.float64, ensure_2d=False, input_name="weights")
     if weights.shape != (len(patches),) or weights.min() <= 0:
         raise ValueError(
             f"weights must hold one number above zero for each of the {len(patches)} "
             f"patches, got shape {weights.shape} and a smallest of {weights.min():g}."
         )
-    # Only ratios count: scaled like this no sum can overflow.
-    weights = weights / weights.max()
-    weights = weights.reshape(n_rows, n_columns, *(1 for _ in channels))
-    patches = patches.reshape(n_rows, n_columns, height, width, *channels)
-    total = np.zeros(image_shape, dtype=patches.dtype)
-    weight_sum = np.zeros(image_shape, dtype=patches.dtype)
-    for row in range(height):
-        for column in range(width):
-            where = np.s_[row : row + n_rows, column : column + n_columns]
-            total[where] += weights * patches[:, :, row, column]
-            weight_sum[where] += weights
-    return total / weight_sum
+    # only ratios count
+    weights = np.maximum(weights / weights.max(), _LEAST_WEIGHT).reshape(n_places)
+    patches = patches.reshape(n_places + patch_size + channels)
+    places = [
+        (where, tuple(slice(start, start + n) for start, n in zip(where, n_places)))
+        for where in product(*(range(side) for side in patch_size))
+    ]
+    weight_sum = np.zeros(space)
+    for _, pixels in places:
+        weight_sum[pixels] += weights
+    # in float64, and shares that sum to one: no sum is too large
+    image = np.zeros(space + channels)
+    every = (slice(None),) * len(space)
+    for where, pixels in places:
+        share = (weights / weight_sum[pixels]).reshape(n_places + (1,) * len(channels))
+        image[pixels] += share * patches[every + where]
+    if axis is not None:
+        image = np.moveaxis(image, -1, axis)
+    return image.astype(patches.dtype, copy=False)
 
 
-def check_patch_size(patch_size, image_shape):
-    """The patch size as a pair of ints that fit into the image."""
-    if isinstance(patch_size, Integral):
-        patch_size = (patch_size, patch_size)
-    if len(patch_size) != 2 or not all(
-        isinstance(side, Integral) and side >= 1 for side in patch_size
+def check_channel_axis(channel_axis, n_dimensions):
+    """Return the axis of the channels from the front, None where there is none."""
+    if channel_axis is None:
+        return None
+    if not -n_dimensions <= channel_axis < n_dimensions or n_dimensions < 2:
+        raise ValueError(
+            f"channel_axis={channel_axis} is no axis of an image of {n_dimensions} dimensions; "
+            "give None for a gray image or volume."
+        )
+    return channel_axis % n_dimensions
+
+
+def channels_last(image, channel_axis):
+    """Return the image with the axis of the channels, where there is one, as the last."""
+    axis = check_channel_axis(channel_axis, image.ndim)
+    return image if axis is None else np.moveaxis(image, axis, -1)
+
+
+def space_of(shape, channel_axis):
+    """Return the shape in space of an image whose channels, where there are some, come last."""
+    return shape if channel_axis is None else shape[:-1]
+
+
+def check_patch_size(patch_size, space, channel_axis):
+    """Return the sides of a patch, a tuple of ints that fit into the image."""
+    sides = (patch_size,) * len(space) if isinstance(patch_size, Integral) else tuple(patch_size)
+    if len(sides) != len(space) or not all(
+        isinstance(side, Integral) and side >= 1 for side in sides
     ):
-        raise ValueError(f"patch_size must be an int or two ints >= 1, got {patch_size!r}.")
-    if len(image_shape) not in (2, 3):
         raise ValueError(
-            "An image has shape (height, width) or (height, width, n_channels), got "
-            f"{tuple(image_shape)}."
+            f"patch_size must be an int or {len(space)} ints >= 1, one for each axis of an image "
+            f"of shape {tuple(space)} in space, got {patch_size!r}.{_hint(space, channel_axis)}"
         )
-    if patch_size[0] > image_shape[0] or patch_size[1] > image_shape[1]:
+    if any(side > length for side, length in zip(sides, space)):
         raise ValueError(
-            f"patch_size={patch_size} does not fit into an image of shape "
-            f"{tuple(image_shape)}. Use smaller patches."
+            f"patch_size={sides} does not fit into an image of shape {tuple(space)}. "
+            f"Use smaller patches.{_hint(space, channel_axis)}"
         )
-    return patch_size
+    return sides
 
 
-def _n_places(patch_size, image_shape):
-    """Number of rows and columns of places a patch can have."""
-    return image_shape[0] - patch_size[0] + 1, image_shape[1] - patch_size[1] + 1
+def _hint(space, channel_axis):
+    """Return what to say where a colour image may have been taken for a volume."""
+    if channel_axis is None and len(space) == 3 and min(space) <= 4:
+        return (
+            f" Or give channel_axis={-1 if space[-1] <= 4 else int(np.argmin(space))} for colour."
+        )
+    return ""
+
+
+def _n_places(patch_size, space):
+    """Return the number of places that a patch can have along each axis."""
+    return tuple(length - side + 1 for side, length in zip(patch_size, space))

@@ -1,12 +1,20 @@
 """Whitening of patches."""
 
+from functools import reduce
 from numbers import Real
+from operator import add
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..learning.moments import moments_of
+from ..parallel.chunks import chunk_rows
+
+# Standard deviations whose squares, and inverses, stay finite.
+_RANGE = {"float64": (1e-150, 1e150), "float32": (1e-30, 1e30)}
 
 
 class ZCAWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -30,7 +38,7 @@ class ZCAWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    mean_ : ndarray of shape (n_features,)
+    mean_ : ndarray of shape (n_features,), float64
         Mean of the data.
     whitening_ : ndarray of shape (n_features, n_features)
         The symmetric matrix that whitens.
@@ -78,13 +86,21 @@ class ZCAWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        # The covariance is in float64 for float32 data too: small eigenvalues count.
-        variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(X, rowvar=False, bias=True)))
+        # in float64 for float32 data too: small eigenvalues count
+        moments = reduce(add, (moments_of(X[rows], None, True) for rows in chunk_rows(len(X))))
+        deviation = np.sqrt(moments.variance)
+        low, high = _RANGE[X.dtype.name]
+        if not low < deviation < high and np.any(X != X[0]):
+            raise ValueError(
+                f"X has a standard deviation of {deviation:.3g}, outside the range {low:g} to "
+                f"{high:g} of {X.dtype.name}; rescale X."
+            )
+        variances, directions = np.linalg.eigh(moments.covariance)
         variances = np.maximum(variances, 0)
         scales = np.sqrt(variances + self.epsilon * variances.mean())
         if not scales.any():
             scales[:] = 1  # constant data: nothing to whiten
-        self.mean_ = X.mean(axis=0)
+        self.mean_ = moments.mean
         self.whitening_ = ((directions / scales) @ directions.T).astype(X.dtype)
         self.dewhitening_ = ((directions * scales) @ directions.T).astype(X.dtype)
         return self
@@ -104,7 +120,7 @@ class ZCAWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return ((X - self.mean_) @ self.whitening_).astype(X.dtype, copy=False)
+        return (X - self.mean_).astype(X.dtype, copy=False) @ self.whitening_
 
     def inverse_transform(self, X):
         """Take whitened data back to where it came from.

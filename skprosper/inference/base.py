@@ -91,7 +91,9 @@ def blocks(X, offset):
     """
     for start in range(0, max(len(X), 1), BLOCK_ROWS):
         rows = slice(start, min(start + BLOCK_ROWS, len(X)))
-        yield rows, (X[rows] if offset is None else X[rows] - offset)
+        # an offset is subtracted in float64: of float32 it may be known better than to a digit
+        x = X[rows]
+        yield rows, x if offset is None else (x - offset).astype(X.dtype, copy=False)
 
 
 class LinearGaussianEStep:
@@ -119,8 +121,7 @@ class LinearGaussianEStep:
         self.temperature = temperature
         W = parameters.components
         self.components = W.astype(self.dtype)
-        offset = parameters.offset
-        self.offset = None if offset is None else offset.astype(self.dtype)
+        self.offset = parameters.offset
         projection = self.noise.precision_weighted(W) / temperature[0]
         gram = projection @ W.T
         self.projection = projection.astype(self.dtype)
@@ -222,7 +223,16 @@ class LinearGaussianEStep:
     def reconstruct(self, X):
         """Return the posterior mean of the noiseless data, shape (n, n_features)."""
         result = self.codes(X, "mean") @ self.components
-        return result if self.offset is None else result + self.offset
+        if self.offset is not None:
+            result = (result + self.offset).astype(self.dtype, copy=False)
+        return result
+
+    def residuals(self, X):
+        """Return the data less the posterior mean of the noiseless data, float64."""
+        explained = self.codes(X, "mean") @ self.components
+        if self.offset is None:
+            return np.subtract(X, explained, dtype=np.float64)
+        return X - self.offset - explained
 
     def variances(self, support):
         """Return the posterior variance of the values of `Posteriors`: they are exact."""

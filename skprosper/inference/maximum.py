@@ -204,6 +204,10 @@ class MaximumEStep:
             result[rows] += codes @ self.components
         return result / self.dtype.type(self.scale)
 
+    def residuals(self, X):
+        """Return the data less the posterior mean of ybar, float64."""
+        return np.subtract(X, self.reconstruct(X), dtype=np.float64)
+
     def variances(self, support):
         """Return the posterior variance of the values of `Posteriors`: they are exact."""
         return np.zeros(support.shape, self.dtype)

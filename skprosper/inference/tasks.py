@@ -6,7 +6,7 @@ Classes, so that processes can unpickle them.
 import numpy as np
 from sklearn.utils import assert_all_finite
 
-from ..validation import check_chunk
+from ..validation import check_chunk, check_reach
 
 
 class MethodOnChunk:
@@ -17,6 +17,7 @@ class MethodOnChunk:
 
     def __call__(self, X, weights=None):
         assert_all_finite(X, input_name="X")
+        check_reach(X, self.e_step.noise)
         return getattr(self.e_step, self.method)(X, *self.arguments)
 
 
@@ -28,6 +29,7 @@ class EvidenceOfChunk:
 
     def __call__(self, X, weights):
         check_chunk(X, weights)
+        check_reach(X, self.e_step.noise)
         weights = np.ones(len(X)) if weights is None else weights
         return {"weight": weights.sum(), "log_evidence": weights @ self.e_step.log_evidence(X)}
 
@@ -41,4 +43,11 @@ class SuperposedChunk:
 
     def __call__(self, codes, weights=None):
         assert_all_finite(codes, input_name="X")
-        return self.superposition.superpose(codes, self.components) + self.offset
+        with np.errstate(over="ignore", invalid="ignore"):
+            superposed = self.superposition.superpose(codes, self.components) + self.offset
+        if not np.all(np.isfinite(superposed)):
+            raise ValueError(
+                f"X holds codes of up to {np.abs(codes).max():.3g}, whose superposition is outside "
+                f"the range of {superposed.dtype}; give smaller codes."
+            )
+        return superposed

@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 from ..annealing import AnnealingStep
 from .data_truncation import correction, truncated
 from .escape import ENOUGH, WAIT, escape
-from .problem import Parameters, mean_square
+from .problem import Parameters
 
 # Where the bound changes by less, in nats, EM looks for moves out of a poor optimum.
 _SETTLED = 1e-2
@@ -78,12 +78,15 @@ def _disturbed(parameters, step, unit, learn, superposition, random_state):
     W, prior, noise = parameters.components, parameters.prior, parameters.noise
     if step.components_noise and "components" in learn:
         # on what active components add to the data
-        scale = step.components_noise * unit / prior.amplitudes(len(W))[:, None]
+        # a millionfold noise already leaves nothing of them
+        scale = min(step.components_noise, 1e6) * unit / prior.amplitudes(len(W))[:, None]
         W = superposition.allowed(W + scale * random_state.standard_normal(W.shape))
     if step.prior_noise and "prior" in learn:
         prior = prior.perturbed(step.prior_noise, len(W), random_state)
     if step.variance_noise and "noise" in learn:
-        factor = np.exp(step.variance_noise * random_state.standard_normal())
+        # what is beyond 10 is no start for anything
+        exponent = step.variance_noise * random_state.standard_normal()
+        factor = np.exp(np.clip(exponent, -10.0, 10.0))
         noise = type(noise)(factor * noise.variance)
     return replace(parameters, components=W, prior=prior, noise=noise)
 
@@ -159,12 +162,13 @@ def run_em(
     """
     superposition = problem.superposition
     centred = run.parameters.offset is not None
-    floor = problem.floor(centred)
-    unit = np.sqrt(mean_square(problem.moments, centred))
+    floor = problem.floor(centred, run.parameters.noise.each_feature)
+    moments = problem.moments
+    unit = np.sqrt(moments.variance if centred else moments.mean_square)
     # of fewer data points faults cannot be told from chance, nor a prior be held: several
     # components would explain a data point that any one of them could stand for
     least = ENOUGH * len(run.parameters.components)
-    enough = problem.moments["weight"] >= (1.0 - 1e-9) * least  # weights may sum to it
+    enough = moments.weight >= (1.0 - 1e-9) * least  # weights may sum to it
     reseed = enough and annealing is not None and annealing.reseed and "components" in learn
     while len(run.lower_bounds) < max_iter and not run.finished:
         step = AnnealingStep()

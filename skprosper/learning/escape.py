@@ -265,7 +265,8 @@ def _correlation(mean, second):
     covariance = second - np.outer(mean, mean)
     variance = np.diag(covariance)
     least = max(1e-12 * variance.max(), np.finfo(np.float64).tiny)
-    deviation = np.sqrt(np.maximum(variance, least))
+    # below this share of its square the variance of a code is rounding errors
+    deviation = np.sqrt(np.maximum(variance, np.maximum(least, 1e-12 * np.diag(second))))
     return covariance / np.outer(deviation, deviation), deviation
 
 
@@ -297,12 +298,15 @@ def _moves_from_residuals(problem, evidence):
             splits.append((strength, Move((h, other), rows, (other,), (h, other))))
     if not unexplained(overall, n_overall):
         return [], splits
-    along = problem.workers.sum(_Projection(e_step, direction), problem.X, problem.weights)
-    square, cube, fourth = along["powers"]
+    # fourth powers in units of the noise: those of data of any scale stay finite
+    unit = np.sqrt(noise)
+    projection = _Projection(e_step, direction / unit)
+    square, cube, fourth = problem.workers.sum(projection, problem.X, problem.weights)["powers"]
     # the size of a cause that is seldom active, from the moments of what it leaves
-    row = np.copysign(np.sqrt(fourth / square), cube) * direction
+    row = unit * np.copysign(np.sqrt(fourth / square), cube) * direction
     least = tuple(by_value[:1])
-    strength = overall / max((v for v, _, _ in others), default=overall)
+    most = max((v for v, _, _ in others), default=overall)
+    strength = overall / max(most, np.finfo(np.float64).tiny)
     return [(strength, Move(least, row[None], least, least))], splits
 
 
@@ -348,7 +352,7 @@ def _shared_residuals(e_step, latents, X, weights):
     """Return weights, those shared by each of the latents too, and residuals of rows."""
     X = X.astype(e_step.dtype, copy=False)
     active = e_step.codes(X, "probability")[:, latents].astype(np.float64)
-    residual = np.asarray(X - e_step.reconstruct(X), np.float64)
+    residual = e_step.residuals(X)
     return [weights] + [weights * p for p in active.T], residual
 
 
@@ -363,7 +367,7 @@ class _Faults:
         w = np.ones(len(X)) if weights is None else weights
         codes = self.e_step.codes(X, "mean").astype(np.float64)
         active = self.e_step.codes(X, "probability").astype(np.float64)
-        residual = np.asarray(X - self.e_step.reconstruct(X), np.float64)
+        residual = self.e_step.residuals(X)
         energy = w * np.sum(residual**2, axis=1)
         return {
             "weight": w.sum(),
@@ -392,5 +396,5 @@ class _Projection:
 
     def __call__(self, X, weights):
         w = np.ones(len(X)) if weights is None else weights
-        along = np.asarray(X - self.e_step.reconstruct(X), np.float64) @ self.direction
+        along = self.e_step.residuals(X) @ self.direction
         return {"powers": np.array([w @ along**k for k in (2, 3, 4)])}

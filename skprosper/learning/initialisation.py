@@ -8,8 +8,9 @@ import numpy as np
 from scipy import linalg
 
 from ..noise import NOISES
-from ..validation import checked_components, checked_noise
-from .problem import Parameters, data_moments, data_squares, mean_square
+from ..validation import check_prior, check_start, checked_components, checked_noise
+from .moments import data_moments, data_squares
+from .problem import Parameters
 
 INITIALISATIONS = {"k-means++", "random_from_data", "random"}
 # Rows that are drawn to choose from: at least, and for each component.
@@ -34,20 +35,18 @@ def start_parameters(
 ):
     """Return the parameters that a run of EM starts from; ``prior`` has concrete values."""
     superposition, n_features = problem.superposition, problem.X.shape[1]
+    check_prior(prior, n_components, problem.X.dtype)
     if components_init is None or isinstance(components_init, str):
         mean, deviations = mean_and_deviations(components_init, problem, n_components, random_state)
         components = superposition.initial_components(mean, deviations, prior, fit_offset)
     else:
         components = checked_components(components_init, n_components, n_features, superposition)
-    offset = problem.moments["sum"] / problem.moments["weight"] if fit_offset else None
+    offset = problem.moments.mean if fit_offset else None
     if noise_init is None:
-        noise_init = max(
-            mean_square(problem.moments, centred=True),
-            problem.floor(centred=False),
-        )
-    return Parameters(
-        components, prior, NOISES[noise](checked_noise(noise_init, noise, n_features)), offset
-    )
+        noise_init = max(problem.moments.variance, problem.floor(centred=fit_offset))
+    noise = NOISES[noise](checked_noise(noise_init, noise, n_features))
+    check_start(components, noise, problem.moments, problem.X.dtype)
+    return Parameters(components, prior, noise, offset)
 
 
 def mean_and_deviations(init, problem, n_components, random_state):
@@ -59,10 +58,10 @@ def mean_and_deviations(init, problem, n_components, random_state):
     They do not depend on the unit of the data, normal ones not on the order of the rows,
     unless there are many rows of many features: then only some rows are looked at.
     """
-    mean = problem.moments["sum"] / problem.moments["weight"]
+    mean = problem.moments.mean
     normal = random_state.standard_normal((n_components, len(mean)))
     wide = len(mean) > few(n_components)
-    deviations, norm = (_from_rows if wide else _from_covariance)(normal, mean, problem)
+    deviations, norm = (_from_rows if wide else _from_covariance)(normal, problem)
     if init == "random":
         return mean, normal * (norm / np.sqrt(len(mean)))
     if init is not None:
@@ -80,28 +79,26 @@ def mean_and_deviations(init, problem, n_components, random_state):
     return mean, deviations
 
 
-def _from_covariance(normal, mean, problem):
+def _from_covariance(normal, problem):
     """Return normal deviates (H, D) given the data's covariance, and the norm of its root.
 
     They are multiplied by the symmetric root.
     """
-    moments = problem.moments
-    covariance = moments["second"] / moments["weight"] - np.outer(mean, mean)
-    eigenvalues, vectors = linalg.eigh(covariance)
+    eigenvalues, vectors = linalg.eigh(problem.moments.covariance)
     # rounding errors of vanishing eigenvalues would be magnified by the root
     eigenvalues[eigenvalues < 1e-10 * eigenvalues[-1]] = 0.0
     root = (vectors * np.sqrt(eigenvalues)) @ vectors.T
     return normal @ root, linalg.norm(root)
 
 
-def _from_rows(normal, mean, problem):
+def _from_rows(normal, problem):
     """Return the same with no matrix over the features, from few rows.
 
     With R the rows less their mean, of which the covariance is R^T R, its root is
     R^T (R R^T)^(-1/2) R.
     """
     rows, weights = few_rows(problem, few(len(normal)))
-    rows -= mean
+    rows -= problem.moments.mean
     rows *= np.sqrt(weights / weights.sum())[:, None]
     eigenvalues, vectors = linalg.eigh(rows @ rows.T)
     there = eigenvalues > 1e-10 * eigenvalues[-1]

@@ -4,14 +4,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..kernels.linear import add_squares
 from ..parallel.chunks import is_dask_array
 from ..parallel.rows import taken
-from ..validation import check_chunk
+from .moments import Moments
 
-# The noise variance stays above this share of the data's mean square.
-# Log-joints grow with its inverse, and with them their rounding errors.
+# The noise variance stays above this share of the data's variance,
 _NOISE_FLOOR = 1e-5
+# and of their mean square above that for which rounding errors of the log-joint, which grow
+# with the inverse of the noise variance, stay small: about 1e-3 nats per feature.
+_ROUNDING_FLOOR = {"float64": 1e-11, "float32": 1e-5}
 
 
 @dataclass(frozen=True)
@@ -24,36 +25,6 @@ class Parameters:
     offset: np.ndarray | None  # (D,) float64, None where there is none
 
 
-def data_squares(X, weights):
-    """Return the sums of a chunk from which its scale follows, having checked it."""
-    check_chunk(X, weights)
-    w = np.ones(len(X)) if weights is None else weights
-    with np.errstate(over="ignore"):  # the fit checks the scale
-        return {
-            "weight": w.sum(),
-            "sum": w @ X.astype(np.float64, copy=False),
-            "square": add_squares(X, w),
-        }
-
-
-def data_moments(X, weights):
-    """Return the sums of a chunk from which EM starts, having checked it."""
-    x = X.astype(np.float64, copy=False)
-    # a copy where there are no weights: whether numpy takes x.T @ x for a symmetric
-    # product depends on where x comes from, and with it the last bit
-    weighted = x * (1.0 if weights is None else weights[:, None])
-    with np.errstate(over="ignore", invalid="ignore"):  # the fit checks the scale
-        return {**data_squares(X, weights), "second": weighted.T @ x}
-
-
-def mean_square(moments, centred):
-    """Return the mean square of the data, about their mean where it is modelled."""
-    square = np.sum(moments["square"]) / moments["weight"]
-    if centred:
-        square -= np.sum((moments["sum"] / moments["weight"]) ** 2)
-    return square / len(moments["sum"])
-
-
 @dataclass(frozen=True, eq=False)
 class Problem:
     """Data, workers and model of a fit: gives E-steps, sums them over the data."""
@@ -63,7 +34,7 @@ class Problem:
     workers: object
     superposition: object
     truncation: object
-    moments: dict
+    moments: Moments
 
     def drawn(self, share, random_state):
         """Return the problem of a random share of the data."""
@@ -76,9 +47,25 @@ class Problem:
             return self
         return replace(self, X=taken(self.X, rows), weights=weights)
 
-    def floor(self, centred):
-        """Return the least noise variance."""
-        return _NOISE_FLOOR * mean_square(self.moments, centred)
+    def floor(self, centred, each_feature=False):
+        """Return the least noise variance, for data less their mean or as they are.
+
+        One number, or one for each feature: features may be in units of their own.
+        """
+        moments, rounding = self.moments, _ROUNDING_FLOOR[self.X.dtype.name]
+        floor = _NOISE_FLOOR * moments.variance
+        if not centred:
+            floor = max(floor, rounding * moments.mean_square)
+        if not each_feature:
+            return floor
+        variance = moments.square / moments.weight
+        square = variance + moments.mean**2
+        floors = _NOISE_FLOOR * variance
+        if not centred:
+            floors = np.maximum(floors, rounding * square)
+        # a feature that does not vary has no unit
+        varies = variance > np.finfo(self.X.dtype).eps ** 2 * square
+        return np.where(varies, floors, floor)
 
     def e_step(self, parameters, temperature=(1.0, 1.0)):
         """Return the E-step for these parameters."""

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..parallel.chunks import is_dask_array
 from .em import maximised
+from .moments import Moments
 from .problem import Parameters
 
 _DECAY = 0.6
@@ -38,9 +39,10 @@ class Stream:
 
     parameters: Parameters | None = None  # in the units of the statistics, not canonical
     held: tuple = ()  # (X, weights) of the rows gathered to begin with
+    row_unit: tuple = (1.0, 1.0)  # of the weights, and the rows that it stands for
     unit: float = 0.0  # weight of the first rows
     time: float = 0.0  # weight of all rows, in these units
-    moments: dict | None = None  # decaying average of the data's, per unit of weight
+    moments: Moments | None = None  # decaying average of the data's, per unit of weight
     statistics: dict | None = None  # decaying average, per unit of weight
     share: float = 0.0  # sum of the squared shares that each unit of weight has in it
     n_steps: int = 0
@@ -110,13 +112,20 @@ def averaged(average, sums, rate):
     return {name: (1.0 - rate) * average[name] + share * value for name, value in sums.items()}
 
 
+def averaged_moments(average, moments, rate):
+    """Return the moments after a step towards those of a batch, of weight 1."""
+    if average is None or rate == 1.0:
+        return moments.of_weight(1.0)
+    return average.of_weight(1.0 - rate) + moments.of_weight(rate)
+
+
 def step(stream, problem, weight, learn, steady=True):
     """Return the stream after the batch that the problem holds, and averaged moments."""
     before, rate = stream.parameters, stream.rate(weight)
     statistics, bound = problem.expectations(problem.e_step(before))
     statistics = averaged(stream.statistics, statistics, rate)
     share = (1.0 - rate) ** 2 * stream.share + rate**2 / weight
-    floor = problem.floor(before.offset is not None)
+    floor = problem.floor(before.offset is not None, before.noise.each_feature)
     after = maximised(before, statistics, problem.superposition, learn, floor)
     if steady and "components" in learn:
         # what chance may do depends on how many rows the average stands for
@@ -125,6 +134,7 @@ def step(stream, problem, weight, learn, steady=True):
     unit = stream.unit if stream.begun else weight
     return Stream(
         parameters=after,
+        row_unit=stream.row_unit,
         unit=unit,
         time=stream.time + weight / unit if stream.begun else 1.0,
         moments=problem.moments,

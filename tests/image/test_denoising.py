@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skprosper import BinarySparseCoding, GaussianSparseCoding
 from skprosper.image import denoise
+from skprosper.image.denoising import _noise_variance
 from skprosper.metrics import psnr
 
 SETTINGS = dict(fast=True, random_state=0)
@@ -31,7 +32,8 @@ def with_noise(image, sigma=20.0):
 def test_noise_goes_and_is_inferred(n_channels):
     clean = stripes(n_channels=n_channels)
     noisy = with_noise(clean)
-    denoised, model = denoise(noisy, return_estimator=True, **SETTINGS)
+    axis = None if n_channels is None else -1
+    denoised, model = denoise(noisy, channel_axis=axis, return_estimator=True, **SETTINGS)
     assert psnr(denoised, clean, 255) > psnr(noisy, clean, 255) + 12
     assert denoised.shape == clean.shape
     assert isinstance(model, GaussianSparseCoding)
@@ -53,8 +55,12 @@ def test_dtype_and_range_stay(dtype):
     assert denoised.dtype == dtype
     assert image.min() <= denoised.min() < denoised.max() <= image.max()
     expected = denoise(image.astype(np.float64), **SETTINGS)
-    atol = 1e-9 if dtype == np.float64 else 0.5
-    assert_allclose(denoised, expected, atol=atol)
+    if dtype == np.float32:
+        # a component more or less may be kept where its gain is what it costs, but for rounding
+        assert np.mean(np.abs(denoised - expected) > 0.5) < 0.05
+        assert_allclose(denoised, expected, atol=5)
+    else:
+        assert_allclose(denoised, expected, atol=1e-9 if dtype == np.float64 else 0.5)
 
 
 def test_patches_are_wider_where_noise_prevails():
@@ -114,7 +120,7 @@ def test_pure_noise_becomes_flat():
         (np.ones((20, 20), bool), ValueError, "dtype bool"),
         (np.full((20, 20), np.nan), ValueError, "contains NaN"),
         (stripes(6), ValueError, "does not fit"),
-        (np.arange(50.0), ValueError, "An image has shape"),
+        (np.arange(50.0), ValueError, "does not fit"),
         (np.array([["a", "b"]]), ValueError, "dtype <U1"),
     ],
 )
@@ -135,3 +141,61 @@ def test_bad_images(image, error, message):
 def test_bad_parameters(params, message):
     with pytest.raises(ValueError, match=message):
         denoise(stripes(), **params)
+
+
+def framed(image, share, level=0.0):
+    """Return an image amid a border of one level that takes a share of the area."""
+    side = round(len(image) / np.sqrt(1.0 - share))
+    frame = np.full((side, side), level)
+    start = (side - len(image)) // 2
+    frame[start : start + len(image), start : start + len(image)] = image
+    return frame
+
+
+@pytest.mark.parametrize("level", [0.0, 255.0])
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.84])
+def test_borders_are_no_evidence_of_the_noise(share, level):
+    noisy = with_noise(stripes(96))
+    assert_allclose(_noise_variance(framed(noisy, share, level), 2) ** 0.5, 20.0, rtol=0.1)
+
+
+def test_saturated_regions_are_no_evidence_of_the_noise():
+    clean = np.where(np.indices((96, 160))[1] < 80, stripes(160)[:96], 250.0)
+    noisy = np.clip(with_noise(clean), 0, 255)
+    assert_allclose(_noise_variance(noisy, 2) ** 0.5, 20.0, rtol=0.15)
+
+
+def test_a_border_does_not_keep_an_image_from_getting_better():
+    clean = stripes()
+    noisy = framed(with_noise(clean), 0.75)
+    denoised = denoise(noisy, **SETTINGS)[32:-32, 32:-32]
+    assert psnr(denoised, clean, 255) > psnr(noisy[32:-32, 32:-32], clean, 255) + 10
+
+
+def test_a_noise_that_is_known_is_taken():
+    noisy = with_noise(stripes(32))
+    known = denoise(noisy, noise_variance=400.0, return_estimator=True, **SETTINGS)
+    assert known[1].noise_variance_ == 400.0
+    assert not np.array_equal(known[0], denoise(noisy, noise_variance=40.0, **SETTINGS))
+
+
+def test_channels_may_lie_anywhere():
+    noisy = with_noise(stripes(32, n_channels=3))
+    last = denoise(noisy, channel_axis=-1, **SETTINGS)
+    for axis in (0, 1):
+        moved = denoise(np.moveaxis(noisy, -1, axis), channel_axis=axis, **SETTINGS)
+        assert_array_equal(np.moveaxis(moved, axis, -1), last)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 16), (600,)])
+def test_volumes_and_signals_get_better(shape):
+    clean = np.where(np.indices(shape).sum(axis=0) % 10 < 5, 50.0, 200.0)
+    noisy = with_noise(clean)
+    denoised = denoise(noisy, **SETTINGS)
+    assert denoised.shape == shape
+    assert psnr(denoised, clean, 255) > psnr(noisy, clean, 255) + 6
+
+
+def test_a_colour_image_is_not_taken_for_a_volume_in_silence():
+    with pytest.raises(ValueError, match="channel_axis=-1"):
+        denoise(stripes(32, n_channels=3))

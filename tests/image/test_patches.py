@@ -6,6 +6,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skprosper.image import ZCAWhitening, extract_patches, reconstruct_from_patches
 
 GREY, COLOR = (9, 7), (9, 7, 3)
+AXIS = {GREY: None, COLOR: -1}
 
 
 def random_image(shape, dtype=np.float64):
@@ -16,7 +17,7 @@ def random_image(shape, dtype=np.float64):
 @pytest.mark.parametrize("shape", [GREY, COLOR])
 def test_patches_are_all_windows_of_the_image_row_by_row(shape, dtype):
     image = random_image(shape, dtype)
-    patches = extract_patches(image, (4, 2))
+    patches = extract_patches(image, (4, 2), channel_axis=AXIS[shape])
     windows = [image[row : row + 4, col : col + 2] for row in range(6) for col in range(6)]
     assert_array_equal(patches, np.reshape(windows, (36, -1)))
     assert patches.dtype == dtype
@@ -41,10 +42,12 @@ def test_random_patches_are_windows_determined_by_the_random_state():
 @pytest.mark.parametrize("shape", [GREY, COLOR])
 def test_an_image_comes_back_from_its_patches(shape, patch_size, weighted):
     image = random_image(shape)
-    patches = extract_patches(image, patch_size)
+    patches = extract_patches(image, patch_size, channel_axis=AXIS[shape])
     rng = np.random.default_rng(1)
     weights = rng.uniform(0.1, 9, size=len(patches)) if weighted else None
-    again = reconstruct_from_patches(patches, patch_size, shape, weights=weights)
+    again = reconstruct_from_patches(
+        patches, patch_size, shape, channel_axis=AXIS[shape], weights=weights
+    )
     assert_allclose(again, image)
 
 
@@ -52,7 +55,7 @@ def test_an_image_comes_back_from_its_patches(shape, patch_size, weighted):
 def test_a_pixel_is_the_weighted_mean_over_the_patches_that_hold_it(shape):
     rng = np.random.default_rng(0)
     size = 3
-    like = extract_patches(np.zeros(shape), size)
+    like = extract_patches(np.zeros(shape), size, channel_axis=AXIS[shape])
     patches, weights = rng.normal(size=like.shape), rng.uniform(0.1, 2, size=len(like))
     total, weight_sum = np.zeros((2, *shape))
     for index, patch in enumerate(patches):
@@ -61,7 +64,9 @@ def test_a_pixel_is_the_weighted_mean_over_the_patches_that_hold_it(shape):
             size, size, *shape[2:]
         )
         weight_sum[row : row + size, col : col + size] += weights[index]
-    image = reconstruct_from_patches(patches, size, shape, weights=weights)
+    image = reconstruct_from_patches(
+        patches, size, shape, channel_axis=AXIS[shape], weights=weights
+    )
     assert_allclose(image, total / weight_sum)
 
 
@@ -72,6 +77,43 @@ def test_only_ratios_of_weights_count():
     image = reconstruct_from_patches(patches, 3, GREY, weights=weights)
     huge = reconstruct_from_patches(patches, 3, GREY, weights=weights * 1e307)
     assert_allclose(huge, image)
+
+
+def test_weights_of_any_scale_keep_every_pixel():
+    patches = extract_patches(random_image(GREY), 3)
+    weights = np.geomspace(1e-300, 1e300, len(patches))
+    assert_allclose(reconstruct_from_patches(patches, 3, GREY, weights=weights), random_image(GREY))
+
+
+def test_numbers_near_the_largest_come_back():
+    image = random_image(GREY) / 255 * np.finfo(np.float64).max
+    assert_allclose(reconstruct_from_patches(extract_patches(image, 3), 3, GREY), image)
+
+
+def test_float32_images_far_from_zero_come_back():
+    image = 1e6 + random_image((40, 40)).astype(np.float32)
+    again = reconstruct_from_patches(extract_patches(image, 8), 8, image.shape)
+    assert_array_equal(again, image)
+
+
+@pytest.mark.parametrize("shape", [(12,), (6, 5, 7), (4, 5, 6, 3)])
+def test_images_of_any_dimensions_come_back(shape):
+    image = random_image(shape)
+    patches = extract_patches(image, 3)
+    assert patches.shape == (np.prod(np.subtract(shape, 2)), 3 ** len(shape))
+    assert_allclose(reconstruct_from_patches(patches, 3, shape), image)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -2])
+def test_the_channels_may_be_any_axis(axis):
+    last = random_image(COLOR)
+    image = np.moveaxis(last, -1, axis)
+    patches = extract_patches(image, 3, channel_axis=axis)
+    assert_array_equal(patches, extract_patches(last, 3, channel_axis=-1))
+    again = reconstruct_from_patches(patches, 3, image.shape, channel_axis=axis)
+    assert_allclose(again, image)
+    drawn = extract_patches(image, 3, channel_axis=axis, max_patches=9, random_state=0)
+    assert {patch.tobytes() for patch in drawn} <= {patch.tobytes() for patch in patches}
 
 
 def test_float32_patches_make_a_float32_image():
@@ -87,11 +129,14 @@ def test_float32_patches_make_a_float32_image():
     [
         (GREY, (10, 2), {}, "does not fit"),
         (GREY, (2, 8), {}, "does not fit"),
-        (GREY, (2, 2, 2), {}, "two ints"),
-        (GREY, (0, 2), {}, "two ints"),
+        (GREY, (2, 2, 2), {}, "2 ints"),
+        (GREY, (0, 2), {}, "2 ints"),
         (GREY, 0, {}, "'patch_size' parameter"),
-        ((9,), 2, {}, r"\(height, width\)"),
-        ((9, 7, 3, 2), 2, {}, r"\(height, width\)"),
+        ((9,), 2, {"channel_axis": 0}, "is no axis"),
+        (COLOR, 2, {"channel_axis": 3}, "channel_axis=3 is no axis of an image of 3 dim"),
+        (COLOR, 4, {}, "does not fit.*channel_axis=-1"),
+        ((3, 9, 7), 4, {}, "does not fit.*channel_axis=0"),
+        (COLOR, (4, 2), {}, "3 ints.*channel_axis=-1"),
         (GREY, 8, {"max_patches": 1}, "does not fit"),
         (GREY, 7, {"max_patches": 4}, "more than the 3 patches"),
     ],
@@ -107,6 +152,7 @@ def test_patches_that_cannot_be_cut_are_an_error(image_shape, patch_size, option
         ({"patches": np.ones((10, 9))}, r"has patches of shape \(35, 9\)"),
         ({"patches": np.ones((35, 8))}, r"has patches of shape \(35, 9\)"),
         ({"image_shape": (9, 7, 3)}, r"has patches of shape \(35, 27\)"),
+        ({"image_shape": COLOR, "channel_axis": -1}, r"has patches of shape \(35, 27\)"),
         ({"weights": np.ones(10)}, "each of the 35 patches"),
         ({"weights": np.zeros(35)}, "above zero"),
     ],
@@ -174,3 +220,25 @@ def test_inverse_transform_of_another_number_of_features_is_an_error():
     whitener = ZCAWhitening().fit(correlated())
     with pytest.raises(ValueError, match="X has 3 features.*fitted with 8"):
         whitener.inverse_transform(np.ones((2, 3)))
+
+
+def test_the_mean_of_many_float32_rows_far_from_zero_is_exact():
+    data = (300 + np.random.default_rng(0).standard_normal((200_000, 2))).astype(np.float32)
+    whitener = ZCAWhitening().fit(data)
+    assert_allclose(whitener.mean_, data.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    white = whitener.transform(data).astype(np.float64)
+    assert_allclose(white.mean(axis=0), 0, atol=1e-5)
+    assert_allclose(np.cov(white.T), np.eye(2), atol=0.02)
+
+
+def test_whitening_does_not_see_where_the_data_lie():
+    data = np.random.default_rng(0).standard_normal((100, 3)) @ np.diag([1.0, 2.0, 3.0])
+    shifted = ZCAWhitening().fit(data + 1e9)
+    assert_allclose(shifted.whitening_, ZCAWhitening().fit(data).whitening_, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale, dtype", [(1e200, np.float64), (1e-200, np.float64), (1e35, "f4")])
+def test_whitening_data_beyond_the_range_of_squares_is_an_error(scale, dtype):
+    data = (np.random.default_rng(0).standard_normal((9, 3)) * scale).astype(dtype)
+    with pytest.raises(ValueError, match="rescale X"):
+        ZCAWhitening().fit(data)

@@ -9,7 +9,8 @@ from problems import NAMED
 from skprosper import SparseCoding, TernarySparseCoding
 from skprosper.datasets import make_bars
 from skprosper.learning.initialisation import INITIALISATIONS, rows_at
-from skprosper.learning.problem import Problem, data_moments
+from skprosper.learning.moments import data_moments
+from skprosper.learning.problem import Problem
 from skprosper.metrics import recovered_components
 from skprosper.parallel.workers import Workers
 from skprosper.priors import BinaryPrior
@@ -67,7 +68,9 @@ def test_kmeans_plusplus_takes_one_data_point_of_each_distant_group():
 def test_rows_take_the_share_of_the_whole_that_their_weights_have():
     data, weights = np.arange(1.0, 5.0)[:, None], np.array([0.0, 1.0, 0.0, 3.0])
     with Workers(batch_size=3) as workers:
-        problem = Problem(data, weights, workers, None, None, data_moments(data, weights))
+        problem = Problem(
+            data, weights, workers, None, None, data_moments(data, weights)["moments"]
+        )
         drawn = rows_at(problem, np.array([0.9, 0.0, 0.2, 0.26, 0.5]))[:, 0]
     assert drawn.tolist() == [4.0, 2.0, 2.0, 4.0, 4.0]
 

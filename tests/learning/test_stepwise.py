@@ -21,7 +21,8 @@ from skprosper import (
 )
 from skprosper.datasets import make_bars
 from skprosper.learning.em import maximised
-from skprosper.learning.problem import Problem, data_moments
+from skprosper.learning.moments import data_moments
+from skprosper.learning.problem import Problem
 from skprosper.learning.stepwise import Stream, _relative_to
 from skprosper.metrics import match_components, recovered_components
 from skprosper.parallel.workers import Workers
@@ -92,7 +93,7 @@ def test_statistics_move_with_the_parameters(prior, offset, noise):
             workers,
             SUPERPOSITIONS["linear"],
             model._truncation(6, model.prior_, model._superposition().e_step(model.prior_)),
-            data_moments(X + 3.0, None),
+            data_moments(X + 3.0, None)["moments"],
         )
         before = model._parameters()
         statistics, _ = problem.expectations(problem.e_step(before))

@@ -40,6 +40,17 @@ def screened(model, state, x, n_screened):
     return sorted([h for h in range(len(state)) if state[h] > 0] + inactive[:n_screened])
 
 
+def path(state, centre, candidates):
+    """Return where a state comes in the walk over the candidates."""
+    order = sorted(candidates, key=lambda h: (centre[h] == 0, h))
+    slots = []
+    for i, h in enumerate(order):
+        if state[h] > 0:
+            # the centre's value, then the others in rising order
+            slots.append((i, 0 if state[h] == centre[h] else 1 + state[h]))
+    return slots
+
+
 def kept_states(model, x, n_candidates, max_changes, n_screened):
     """Return the centre and K_n, a list of tuples, none twice."""
     n_latents, n_values = len(model.components), len(model.values)
@@ -53,21 +64,29 @@ def kept_states(model, x, n_candidates, max_changes, n_screened):
 
     state = (0,) * n_latents
     while True:
-        latents = screened(model, state, x, n_screened)
-        changes = {h: best_change(log_joint, state, h, n_values) for h in latents}
-        top = max(rise for rise, _ in changes.values())
+        while True:
+            latents = screened(model, state, x, n_screened)
+            changes = {h: best_change(log_joint, state, h, n_values) for h in latents}
+            top = max(rise for rise, _ in changes.values())
+            tie = SLACK * (1.0 + abs(top))
+            if top <= log_joint(state) + tie:
+                break
+            state = changes[min(h for h in latents if changes[h][0] >= top - tie)][1]
+        candidates = cheapest(log_joint, state, n_values, n_candidates, latents)
+        core = [h for h in range(n_latents) if state[h] > 0 and h not in candidates]
+        found = {
+            s: None
+            for s in states_around(state, candidates, n_values, max_changes)
+            if {h for h in range(n_latents) if s[h] != state[h]} <= set(candidates)
+        }
+        top = max(map(log_joint, found))
         tie = SLACK * (1.0 + abs(top))
-        if top <= log_joint(state) + tie:
+        if log_joint(state) >= top - tie:
             break
-        state = changes[min(h for h in latents if changes[h][0] >= top - tie)][1]
-    candidates = cheapest(log_joint, state, n_values, n_candidates, latents)
-    core = [h for h in range(n_latents) if state[h] > 0 and h not in candidates]
-    around = set(states_around(state, candidates, n_values, max_changes))
-    found = {state: None}
-    for s in sorted(around):
-        changed = [h for h in range(n_latents) if s[h] != state[h]]
-        if set(changed) <= set(candidates) | (set(core) if len(changed) < 2 else set()):
-            found[s] = None
+        best = [s for s in found if log_joint(s) >= top - tie]
+        state = min(best, key=lambda s: path(s, state, candidates))
+    for h in core:
+        found.update(dict.fromkeys(single_changes(state, h, n_values)))
     for h in set(range(n_latents)) - set(candidates) - set(core):
         found.update(dict.fromkeys(single_changes((0,) * n_latents, h, n_values)))
     return state, list(found)

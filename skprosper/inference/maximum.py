@@ -74,6 +74,8 @@ class MaximumEStep:
         self.temperature = temperature
         n_components = len(W)
         n_candidates, max_changes, best, pursuit = truncation
+        if max_changes == n_components:
+            best = pursuit = False  # all states are kept
         values = prior.active_values
         # the posterior sees the data in units of its noise
         self.scale = 1.0 / np.sqrt(noise.variance * temperature[0])
@@ -86,7 +88,7 @@ class MaximumEStep:
         bias = odds - 0.5 * np.outer(seen**2, np.diag(gram).astype(np.float64))
         n_screened = min(n_components, max(_SCREENED, 2 * n_candidates)) if best else 0
         overlap = np.empty((0, 0), self.dtype)
-        if (best and n_screened < n_components) or (pursuit and not best):
+        if n_screened < n_components if best else pursuit:
             overlap = pairwise_overlap(self.components)
         self.trees = kernel.state_trees(n_candidates, max_changes, len(values), best)
         n_states = np.diff(self.trees.starts).max() + values.size * n_components

@@ -1,7 +1,8 @@
-"""The best state of a data point under a maximum superposition, by single changes.
+"""The best state of a data point under a maximum superposition.
 
 From the state 0 the one change, a latent on, off or to another value, that raises the
-log-joint most is made, until none raises it by more than rounding may. A change costs
+log-joint most is made, until none raises it by more than rounding may. Where one of the
+states that are kept around the centre is better still, the climb goes on from there. A change costs
 O(D), so that not all latents are looked at: a change is sought among the active latents
 and the `n_screened` inactive ones of the best estimated rise. The estimate is exact where
 no latent is active or one is; else it takes what the active latents explain as if no
@@ -388,21 +389,37 @@ def mend_bottom(model, y, search, energy, n_known):
 
 
 @njit(**INLINE)
-def find_centre(model, y, projection, search):
-    """Find the best state; return its energy, how many are active, how many known.
-
-    The known latents are the active ones and the inactive ones that were screened at the
-    end, with what their changes bring.
-    """
+def place_at(model, projection, search):
+    """Make the memory that of the state ``kinds``; return how many latents are active."""
     kinds, known, values = search.kinds, search.known, model.single_values
-    slack = slack_of(search.scores)
-    # rounding could turn a state round in circles: any state may be a centre
-    n_left = 4 * kinds.size + 16
-    kinds[:] = 0
     clear(search)
     search.scores[1] = projection
     search.scores[2] = 0.0
-    energy, n_active, n_known = 0.0, 0, 0
+    n_active = 0
+    for h in range(kinds.size):
+        if kinds[h] > 0:
+            v = values[kinds[h] - 1]
+            join(search, h, v, model.components[h])
+            if model.n_screened < kinds.size:
+                explain(model, search, h, values.dtype.type(0.0), v)
+            known[n_active] = h
+            n_active += 1
+    return n_active
+
+
+@njit(**INLINE)
+def climb(model, y, projection, search, energy):
+    """Climb from the state ``kinds`` by single changes.
+
+    Returns the energy, how many latents are active and how many known. The known latents
+    are the active ones and the inactive ones that were looked at at the end, with what
+    their changes bring.
+    """
+    kinds, known, values = search.kinds, search.known, model.single_values
+    slack = slack_of(search.scores)
+    n_active, n_known = place_at(model, projection, search), 0
+    # rounding could turn a state round in circles: any state may be a centre
+    n_left = 4 * kinds.size + 16
     while True:
         n_known = screen(model, search, n_active)
         active_rises(model, y, search, n_active)

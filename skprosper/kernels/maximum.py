@@ -36,17 +36,20 @@ from .centre import (
     bottom_energy,
     cheapest,
     clear,
+    climb,
     fill_peaks,
-    find_centre,
     join,
     least_negative,
     make_search,
-    rise_of_value,
+    slack_of,
     take_best,
 )
 from .linear import insert_state
 from .selection import best_gains
 from .vector_math import INLINE, JIT, exp, maximum
+
+# Centres tried for one data point, each a better state than the last.
+_MOST_CENTRES = 8
 
 
 class StateTrees(NamedTuple):
@@ -696,23 +699,38 @@ def infer(model, trees, x, projection, work):
     """Write the weights of all states of K_n; return the `Point`."""
     search, energies, weights = work.search, work.energies, work.weights
     work.y[:] = x
-    energy, n_active, n_on, n_known = 0.0, 0, np.int64(0), 0
-    if model.n_screened > 0:
-        energy, n_active, n_known = find_centre(model, work.y, projection, search)
-        cheapest(search, n_known, energy, work.candidates)
-        # where the candidates make all states the lowest latent wins a tie
-        if trees.starts.size > 2 or model.n_candidates < projection.size:
+    search.kinds[:] = 0
+    slack, n_left, energy = slack_of(search.scores), _MOST_CENTRES, 0.0
+    while True:
+        n_active, n_on = 0, np.int64(0)
+        if model.n_screened > 0:
+            energy, n_active, n_known = climb(model, work.y, projection, search, energy)
+            cheapest(search, n_known, energy, work.candidates)
             n_on = centre_first(search.kinds, work.candidates, work.trail)
-    else:
-        pursue(model, projection, work)
-    tree = min(n_on, trees.starts.size - 2)
-    first, last = trees.starts[tree], trees.starts[tree + 1]
-    load_items(model, work)
-    n_core = load_core(model, work, n_active)
-    point = Point(0.0, 0.0, energy, first, last, n_on, n_active, n_core, True)
-    walk_energies(model, trees, point, work)
-    if model.bottom:
-        bottom_energies(model, trees, point, work)
+        else:
+            pursue(model, projection, work)
+        tree = min(n_on, trees.starts.size - 2)
+        first, last = trees.starts[tree], trees.starts[tree + 1]
+        load_items(model, work)
+        n_core = load_core(model, work, n_active)
+        point = Point(0.0, 0.0, energy, first, last, n_on, n_active, n_core, True)
+        walk_energies(model, trees, point, work)
+        if model.bottom:
+            bottom_energies(model, trees, point, work)
+        top_energy = -np.inf
+        for s in range(last - first):
+            e = energies[s] if trees.kept[first + s] else -np.inf
+            top_energy = maximum(top_energy, e)
+        # a better state than the centre is the next centre
+        least = top_energy - slack * (1.0 + abs(top_energy))
+        n_left -= 1
+        if model.n_screened == 0 or energies[n_on] >= least or n_left == 0:
+            break
+        s = np.int64(0)
+        while not trees.kept[first + s] or energies[s] < least:
+            s += 1
+        set_kinds(model, trees, point, work, s)
+        energy = energies[s]
     # the best gain of a single latent
     gains = work.scores[0]
     best_gains(projection, model.single_values, model.bias, gains)
@@ -720,10 +738,7 @@ def infer(model, trees, x, projection, work):
     for h in range(gains.size):
         top = maximum(top, gains[h])
     n_states = last - first
-    reference = -np.inf
-    for s in range(n_states):
-        e = energies[s] if trees.kept[first + s] else -np.inf
-        reference = maximum(reference, e)
+    reference = top_energy
     if n_core > 0:
         energy = energies[n_on]
         for c in range(n_core):

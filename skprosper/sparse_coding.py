@@ -135,7 +135,9 @@ class SparseCoding(
         to ``max_changes`` of the candidates. "best" is a local maximum of the
         log-joint, found by changing one latent at a time: any number of latents may be
         active. "zero" is the state in which none is, as in Expectation Truncation: it is
-        the centre of the spike-and-slab prior and of the maxima whatever is given here.
+        the centre of the spike-and-slab prior whatever is given here. Of the maxima at least
+        16 inactive latents are looked at on the way to the best state, those of the best
+        estimated gain, and latents outside candidates and centre change from 0.
 
     n_candidates : int or None, default=8
         Latents H' that a data point's states may combine, chosen for each data point;

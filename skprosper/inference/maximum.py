@@ -3,8 +3,12 @@
 import numpy as np
 
 from ..kernels import maximum as kernel
+from ..kernels.centre import pairwise_overlap
 from ..kernels.linear import add_outer
 from .base import _DENSE, BLOCK_ROWS, Posteriors, Precision, blocks, codes_of, stacked
+
+# Inactive latents whose changes the search of the best state looks at, at least.
+_SCREENED = 16
 
 
 def superpose(codes, components, magnitude):
@@ -36,6 +40,12 @@ def check_components(components):
         )
 
 
+def _fitted(array, width, fill):
+    """Return an array whose last axis is cut or filled up to a width."""
+    more = max(0, width - array.shape[2])
+    return np.pad(array[..., :width], ((0, 0), (0, 0), (0, more)), constant_values=fill)
+
+
 class MaximumEStep:
     """Truncated posteriors over discrete values under the maximum superposition.
 
@@ -54,7 +64,7 @@ class MaximumEStep:
     """
 
     magnitude = False
-    around_best = False  # posteriors are truncated around the state 0 alone
+    around_best = True
 
     def __init__(self, parameters, truncation, dtype, temperature=(1.0, 1.0)):
         W, prior, noise = parameters.components, parameters.prior, parameters.noise
@@ -64,7 +74,9 @@ class MaximumEStep:
         self.truncation, self.dtype = truncation, np.dtype(dtype)
         self.temperature = temperature
         n_components = len(W)
-        n_candidates, max_changes, _, pursuit = truncation
+        n_candidates, max_changes, best, pursuit = truncation
+        if max_changes == n_components:
+            best = pursuit = False  # all states are kept
         values = prior.active_values
         # the posterior sees the data in units of its noise
         self.scale = 1.0 / np.sqrt(noise.variance * temperature[0])
@@ -75,12 +87,13 @@ class MaximumEStep:
         seen = values if self.magnitude or n_components == 1 else np.maximum(values, 0.0)
         gram = self.components @ self.components.T
         bias = odds - 0.5 * np.outer(seen**2, np.diag(gram).astype(np.float64))
+        n_screened = min(n_components, max(_SCREENED, 2 * n_candidates)) if best else 0
         overlap = np.empty((0, 0), self.dtype)
-        if pursuit:
-            overlap = kernel.pairwise_overlap(self.components)
-        self.tree = kernel.state_tree(
-            n_candidates, max_changes, tuple(values), self.magnitude, n_components
-        )
+        if n_screened < n_components if best else pursuit:
+            overlap = pairwise_overlap(self.components)
+        self.trees = kernel.state_trees(n_candidates, max_changes, len(values), best)
+        n_states = np.diff(self.trees.starts).max() + values.size * n_components
+        precision = Precision.of(self.dtype, n_states)
         self.model = kernel.Model(
             self.components,
             values.astype(self.dtype),
@@ -90,7 +103,10 @@ class MaximumEStep:
             gram,
             overlap,
             n_candidates,
-            Precision.of(self.dtype, 1).negligible,
+            n_screened,
+            not self.magnitude and n_components > 1 and values.min() < 0.0,
+            precision.cutoff,
+            precision.negligible,
         )
 
     def _blocks(self, X):
@@ -124,7 +140,7 @@ class MaximumEStep:
                 codes,
                 weights[rows],
                 self.model,
-                self.tree,
+                self.trees,
                 evidence[rows],
                 counts,
                 numerator,
@@ -179,7 +195,7 @@ class MaximumEStep:
                 x,
                 result[rows],
                 self.model,
-                self.tree,
+                self.trees,
                 probability,
                 evidence[rows],
             )
@@ -200,7 +216,7 @@ class MaximumEStep:
         """Return the posterior mean of ybar, shape (n, n_features)."""
         result = np.empty(X.shape, self.dtype)
         for rows, x, codes in self._blocks(X):
-            kernel.reconstructions(x, codes, self.model, self.tree, result[rows])
+            kernel.reconstructions(x, codes, self.model, self.trees, result[rows])
             result[rows] += codes @ self.components
         return result / self.dtype.type(self.scale)
 
@@ -219,24 +235,35 @@ class MaximumEStep:
         parts = []
         for rows, x, projections in self._blocks(X):
             log_joint = np.empty((len(x), n_states))
-            support = np.empty((len(x), n_states, width), np.int64)
-            kinds = np.empty_like(support)
             entropy, evidence = np.empty(len(x)), np.empty(len(x))
-            kernel.top_states(
-                x,
-                projections,
-                self.model,
-                self.tree,
-                log_joint,
-                support,
-                kinds,
-                entropy,
-                evidence,
-            )
+            while True:
+                support = np.empty((len(x), n_states, width), np.int64)
+                kinds = np.empty_like(support)
+                widest = kernel.top_states(
+                    x,
+                    projections,
+                    self.model,
+                    self.trees,
+                    log_joint,
+                    support,
+                    kinds,
+                    entropy,
+                    evidence,
+                )
+                if widest <= width:
+                    break
+                width = widest
             constant = self._constant(X[rows])
             values = np.where(support >= 0, self.model.values[kinds], 0)
             log_joint += constant[:, None]
             parts.append(Posteriors(support, values, log_joint, evidence + constant, entropy))
+        width = max(1, *(int((part.support >= 0).sum(axis=2).max(initial=0)) for part in parts))
+        parts = [
+            part._replace(
+                support=_fitted(part.support, width, -1), values=_fitted(part.values, width, 0)
+            )
+            for part in parts
+        ]
         return stacked(parts)
 
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from enumeration import Model, superpose
+from maximum_states import posteriors
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import PRIORS, random_problem
 
 from skprosper import MaximalCausesAnalysis, SparseCoding
 from skprosper.inference.base import Truncation
-from skprosper.kernels.maximum import all_items, state_tree
+from skprosper.kernels.maximum import state_trees
 from skprosper.kernels.states import count_states
 from skprosper.learning.problem import Parameters
 from skprosper.noise import IsotropicNoise
@@ -18,10 +19,14 @@ from skprosper.superpositions import SUPERPOSITIONS
 EXACT = dict(rtol=1e-10, atol=1e-10)
 TRUNCATIONS = {
     "exact": dict(n_candidates=None, max_changes=None),
-    "few active": dict(n_candidates=None, max_changes=2),
+    "exact around 0": dict(n_candidates=None, max_changes=None, center="zero"),
+    "few active": dict(n_candidates=None, max_changes=2, center="zero"),
     "pursuit": dict(n_candidates=3, max_changes=2, center="zero", selection="pursuit"),
     "marginal": dict(n_candidates=4, max_changes=2, center="zero", selection="marginal"),
-    "one candidate": dict(n_candidates=1, max_changes=1),
+    "one candidate": dict(n_candidates=1, max_changes=1, center="zero"),
+    "best, few changes": dict(n_candidates=None, max_changes=2),
+    "best, core": dict(n_candidates=2, max_changes=2),
+    "best, one candidate": dict(n_candidates=1, max_changes=1),
 }
 MAXIMA = ["maximum", "magnitude-maximum"]
 
@@ -34,6 +39,9 @@ def reference(model, X, truncation):
     selection = TRUNCATIONS[truncation].get("selection", "pursuit")
     n_candidates = TRUNCATIONS[truncation]["n_candidates"]
     max_active = TRUNCATIONS[truncation]["max_changes"]
+    if truncation.startswith("best"):
+        n_candidates = min(n_candidates or len(model.components), len(model.components))
+        return posteriors(model, X, n_candidates, min(max_active, n_candidates))
     return model.posteriors(X, n_candidates, max_active, selection == "pursuit")
 
 
@@ -59,16 +67,22 @@ def test_public_methods_equal_enumeration(superposition, prior, truncation, n_co
         assert_allclose(q, p.q.max(), **EXACT)
 
 
+@pytest.mark.parametrize("truncation", ["pursuit", "best, core"])
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("superposition", MAXIMA)
-def test_posterior_lists_the_best_states_with_their_probabilities(superposition, prior):
-    estimator, model, X = problem(prior, superposition, **TRUNCATIONS["pursuit"])
+def test_posterior_lists_the_best_states_with_their_probabilities(superposition, prior, truncation):
+    estimator, model, X = problem(prior, superposition, **TRUNCATIONS[truncation])
     found = estimator.posterior(X, n_states=4)
     assert len(set(found.max_changes)) > 1
     for n, changes in enumerate(found.max_changes):
-        # it grew from 3 candidates and 2 changes by 2 and 1
-        n_candidates = min(2 * changes - 1, len(model.components))
-        (p,) = model.posteriors(X[n : n + 1], n_candidates, changes, pursuit=True)
+        # it grew from 2 or 3 candidates and 2 changes by 2 and 1
+        start = TRUNCATIONS[truncation]["n_candidates"]
+        n_candidates = min(2 * (changes - 2) + start, len(model.components))
+        (p,) = (
+            posteriors(model, X[n : n + 1], n_candidates, changes)
+            if truncation == "best, core"
+            else model.posteriors(X[n : n + 1], n_candidates, changes, pursuit=True)
+        )
         assert_allclose(found.probabilities[n], np.sort(p.q)[::-1][:4], **EXACT)
         states = [found.codes(rank)[n] for rank in range(4)]
         assert len(np.unique(states, axis=0)) == 4
@@ -195,18 +209,28 @@ def test_inverse_transform_superposes_by_the_rule_of_the_model(superposition, pr
     assert_allclose(estimator.inverse_transform(codes), model.means(codes), **EXACT)
 
 
-@pytest.mark.parametrize("n_candidates, max_active, values", [(1, 1, 1), (5, 3, 2), (7, 7, 1)])
-def test_the_tree_holds_every_truncated_state_once(n_candidates, max_active, values):
-    tree = state_tree(n_candidates, max_active, tuple(range(1, values + 1)), True, 9)
-    seen = set()
-    for depth in range(1, max_active + 1):
-        at = np.flatnonzero(tree.depths == depth)
-        # cut off deeper states: the rows have the length of the deepest
-        for row in all_items(tree, at)[:, :depth]:
-            assert len(set(row // values)) == depth
-            seen.add(tuple(row))
-    assert len(seen) + 1 == count_states(n_candidates, max_active, values)
-    assert tree.bottom.size == 0
+@pytest.mark.parametrize("best", [False, True])
+@pytest.mark.parametrize("n_candidates, max_changes, values", [(1, 1, 1), (5, 3, 2), (7, 7, 1)])
+def test_the_trees_hold_every_truncated_state_once(n_candidates, max_changes, values, best):
+    trees = state_trees(n_candidates, max_changes, values, best)
+    all_kept = max_changes == n_candidates
+    assert len(trees.starts) == 2 + (n_candidates if best and not all_kept else 0)
+    for m, (first, last) in enumerate(zip(trees.starts[:-1], trees.starts[1:], strict=True)):
+        assert trees.depths[first] == 0 and trees.items[first] == -1
+        seen, path = set(), []
+        for s in range(first, last):
+            path = [*path[: max(trees.depths[s] - 1, 0)], *trees.items[s : s + 1]][
+                : trees.depths[s]
+            ]
+            slots = {item // values: item % values for item in path}
+            assert len(slots) == len(path) and sorted(path) == path
+            changes = sum(slots.get(i, -1) != 0 for i in range(m))
+            changes += sum(i in slots for i in range(m, n_candidates))
+            assert trees.kept[s] == (changes <= max_changes)
+            if trees.kept[s]:
+                seen.add(tuple(path))
+        assert len(seen) == trees.kept[first:last].sum()
+        assert len(seen) == count_states(n_candidates, max_changes, values)
 
 
 def test_components_of_the_maximum_stay_non_negative():

@@ -188,7 +188,10 @@ MODELS_OF_BARS = [
 
 @pytest.mark.parametrize("model", MODELS_OF_BARS)
 def test_five_passes_of_small_batches_come_to_what_fit_finds(model):
-    data = make_bars(400, size=3, random_state=0)[0]
+    # bars that add up are no data of the magnitude maximum, and leave it many optima
+    own = model is MaximumMagnitudeCausesAnalysis
+    kind = dict(superposition="magnitude-maximum", signed=True) if own else {}
+    data = make_bars(400, size=3, random_state=0, **kind)[0]
     stream = model(6, random_state=0)
     for _ in range(5):
         for rows in np.split(data, 8):

@@ -14,6 +14,7 @@ from itertools import combinations
 
 import numpy as np
 from enumeration import log_normal
+from neighbourhood import neighbourhood
 from scipy.special import logsumexp
 
 
@@ -86,6 +87,19 @@ class SpikeSlabModel:
                 share = 1.0 / (1.0 + np.exp(-gains[h]))
                 residual -= share * found[h][1][0] * self.components[h]
         return candidates
+
+    def around_best(self, X, n_candidates, max_changes):
+        """Return the posterior of each row over its K_n around the best state."""
+        n_latents, posteriors = len(self.components), []
+        for x in X:
+
+            def log_joint(state, x=x):
+                return self.given(np.flatnonzero(state), x)[0]
+
+            states = neighbourhood(log_joint, n_latents, 1, n_candidates, max_changes)
+            sets = [tuple(np.flatnonzero(state)) for state in states]
+            posteriors.append(SpikeSlabPosterior(self, np.asarray(x, dtype=float), sets))
+        return posteriors
 
     def posterior(self, x, max_active=None, support=None):
         """Return the `SpikeSlabPosterior` over K_n, by default over all active sets."""

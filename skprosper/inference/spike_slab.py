@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..kernels import spike_slab as kernel
+from ..kernels.active_set import Slabs
 from .base import LinearGaussianEStep, Posteriors, Precision
 
 
@@ -15,6 +16,8 @@ class SpikeSlabEStep(LinearGaussianEStep):
     Temperatures act on the likelihood and on the probability of being active. The slab
     p(z | b) keeps its density: a power of it would depend on the unit of the codes.
     """
+
+    around_best = True
 
     def _prepare(self):
         H = len(self.components)
@@ -34,7 +37,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
         correlation = np.empty((0, 0))
         if self.full:
             correlation = covariance / np.outer(deviation, deviation)
-        self.slabs = kernel.Slabs(
+        self.slabs = Slabs(
             scale=scale.astype(self.dtype),
             shift=(scale / deviation * mean).astype(self.dtype),
             bias=bias.astype(self.dtype),
@@ -48,13 +51,12 @@ class SpikeSlabEStep(LinearGaussianEStep):
         self.negligible = Precision.of(self.dtype, 1).negligible
 
     def _new_sums(self):
-        H = len(self.components)
-        size = H if self.full else 0
+        H, kinds = len(self.components), 2 if self.full else 1
         return kernel.Sums(
-            second=np.zeros((H, H)),
-            singles=np.zeros((3, H)),
-            several=np.zeros((3, H)),
-            multipliers=np.zeros((size, size)),
+            active=np.zeros(H),
+            first=np.zeros((kinds, H)),
+            square=np.zeros((kinds, H)),
+            second=np.zeros((kinds, H, H)),
         )
 
     def _infer(self, codes, weights, sums, evidence, probability=False):
@@ -63,8 +65,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
             weights,
             self.slabs,
             self.tree,
-            *self.truncation[:2],
-            self.truncation.pursuit,
+            *self.truncation,
             probability,
             self.negligible,
             sums,
@@ -86,23 +87,16 @@ class SpikeSlabEStep(LinearGaussianEStep):
         """
         statistics = dict(statistics)
         scale = self.slabs.scale.astype(np.float64)
-        alone, alone_first, alone_second = singles = statistics.pop("singles")
-        several = statistics.pop("several")
-        multipliers = statistics.pop("multipliers")
-        statistics["active"], codes = singles[:2] + several[:2]
-        statistics["codes"] = scale * codes
-        second = symmetric(statistics["second"], alone_second)
-        statistics["second"] = np.outer(scale, scale) * second
+        first, square = statistics.pop("first"), statistics.pop("square")
+        half = statistics.pop("second")
+        second = half + np.swapaxes(half, 1, 2)
+        second[:, *np.diag_indices(len(scale))] = square
+        statistics["codes"] = scale * first[-1]
+        statistics["second"] = np.outer(scale, scale) * second[-1]
         if self.full:
-            # a latent active alone has the multiplier (coupling z - mean)
-            coupling, mean = self.slabs.coupling, self.slabs.mean
-            first = several[2] + coupling * alone_first - mean * alone
-            square = coupling**2 * alone_second - 2.0 * coupling * mean * alone_first
-            square += (mean**2 - 1.0) * alone
-            multipliers = symmetric(multipliers, square)
             root = self.covariance / np.sqrt(np.diag(self.covariance))
-            statistics["mean_step"] = root @ first
-            statistics["covariance_step"] = root @ multipliers @ root.T
+            statistics["mean_step"] = root @ first[0]
+            statistics["covariance_step"] = root @ second[0] @ root.T
         return statistics
 
     def _expected_log_prior(self, statistics):
@@ -111,16 +105,17 @@ class SpikeSlabEStep(LinearGaussianEStep):
         return zero + self.log_odds @ statistics["active"]
 
     def _top_states(self, projections, n_states):
-        n, width = len(projections), max(1, self.truncation.max_changes)
+        n_candidates, max_changes, best, pursuit = self.truncation
+        n, H = len(projections), len(self.components)
+        most = kernel.most_active(projections, self.slabs, best, pursuit, n_candidates)
         log_joint = np.empty((n, n_states))
-        support = np.empty((n, n_states, width), np.int64)
+        support = np.empty((n, n_states, min(H, most + max_changes)), np.int64)
         entropy, evidence = np.empty(n), np.empty(n)
         kernel.top_states(
-            projections.copy(),
+            projections,
             self.slabs,
             self.tree,
-            *self.truncation[:2],
-            self.truncation.pursuit,
+            *self.truncation,
             log_joint,
             support,
             entropy,
@@ -159,8 +154,3 @@ class SpikeSlabEStep(LinearGaussianEStep):
         else:
             prior = unit * np.where(support < 0, 1.0, self.covariance[support])[..., None]
         return gram, np.linalg.solve(unit + prior @ gram, prior)
-
-
-def symmetric(upper, diagonal):
-    """Return the symmetric matrix of an upper triangle, ``diagonal`` added to its own."""
-    return upper + np.triu(upper, 1).T + np.diag(diagonal)

@@ -1,19 +1,19 @@
 """E-step of the linear superposition with a spike-and-slab prior (GSC).
 
-Latents are scaled so that the posterior precision of one that is active alone is 1.
-An active set A then has the log-joint, relative to the state 0,
+A state is told by its changes from the centre of the data point, latents switched on or
+off. `active_set` gives the quadratic form there: a latent's variable, or where it is on
+in the centre the multiplier that switches it off. Changed latents B have the log-joint,
+relative to the centre,
 
-    sum_A b_h + (u_A^T R_A^-1 u_A - log det R_A) / 2
+    sum_B +-constant_h + (linear_B^T F_B^-1 linear_B - log abs(det F_B)) / 2
 
-and its slabs the posterior N(R_A^-1 u_A, R_A^-1). The states are a tree in which a
-child activates one more, later candidate. Activating a candidate eliminates its
-variable from the quadratic form of the later ones, one row of a Cholesky factor; the
-sums of first and second moments over all descendants come back the other way, by the
-law of total expectation. No state is solved on its own.
-
-A full slab covariance Psi has another inverse for each A. There every candidate has
-two variables: the Lagrange multiplier Psi_A^-1 (z_A - mu_A) and z, in the quadratic
-form [[-Psi_A, I], [I, G_A]], whose blocks do not depend on A. The rest is the same.
+and those variables the formal moments of N(F_B^-1 linear_B, F_B^-1); the slabs are linear
+in them, with a remainder that is the same for all states. The states are a tree in which
+a child changes one more, later candidate. Changing a candidate eliminates its variable
+from the quadratic form of the later ones, one row of a Cholesky factor; the sums of first
+and second moments over all descendants come back the other way, by the law of total
+expectation. No state is solved on its own, and what is on in the centre costs per data
+point, never per state.
 
 The tree is walked once for a group of data points: they are the innermost axis.
 """
@@ -23,43 +23,58 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .active_set import (
+    LEAST_VARIANCE,
+    Centre,
+    constant_of,
+    enter,
+    entry_between,
+    least_pivot,
+    make_scratch,
+)
 from .compiling import njit
 from .linear import add_pair, insert_state
-from .vector_math import INLINE, JIT, argmax, exp, maximum
+from .vector_math import INLINE, JIT, exp, maximum
 
 # Data points that walk the tree together, and most numbers kept for all its states.
 _LANES = 64
 _MAX_ENERGIES = 4_000_000
-# Least conditional variance of a slab in units of its variance.
-_LEAST_VARIANCE = 1e-14
+# Active latents of a data point's centre, on average, for which a group has room.
+_ACTIVE = 8
 
 
 class StateTree(NamedTuple):
-    """Sets of active candidates, none empty, in the order of a depth-first walk."""
+    """Sets of changed candidates, none empty, in the order of a depth-first walk."""
 
-    latent: np.ndarray  # (n_states,) int64, the last active candidate
-    n_active: np.ndarray  # (n_states,) int64
-
-
-class Slabs(NamedTuple):
-    """The parameters in scaled units: z = scale * (scaled z)."""
-
-    scale: np.ndarray  # (H,) posterior deviation of a latent that is active alone
-    shift: np.ndarray  # (H,) u = scale * projection + shift
-    bias: np.ndarray  # (H,) b: the gain of a latent alone is b + u^2 / 2
-    precision: np.ndarray  # (H, H) R, the diagonal is not read
-    coupling: np.ndarray  # (H,) scale / prior deviation
-    mean: np.ndarray  # (H,) slab mean / prior deviation
-    correlation: np.ndarray  # (H, H) of the slabs; (0, 0) where they are independent
+    latent: np.ndarray  # (n_states,) int64, the last changed candidate
+    n_changed: np.ndarray  # (n_states,) int64
 
 
 class Sums(NamedTuple):
-    """Sums over the data points in scaled units, to be added to."""
+    """Sums over the data points in scaled units, to be added to.
 
-    second: np.ndarray  # (H, H) upper triangle of <z z^T>, two or more active
-    singles: np.ndarray  # (3, H) q(h active alone) times 1, z, z^2
-    several: np.ndarray  # (3, H) two or more active: q(h active), <z>, <multiplier>
-    multipliers: np.ndarray  # (H, H) as second, of the multipliers; or (0, 0)
+    Of z and, where the slabs have a full covariance, before it of the multipliers.
+    """
+
+    active: np.ndarray  # (H,) q(h active)
+    first: np.ndarray  # (1 or 2, H)
+    square: np.ndarray  # (1 or 2, H) second moments
+    second: np.ndarray  # (1 or 2, H, H) entries (i, j) and (j, i), i != j, sum to <z_i z_j>
+
+
+class Group(NamedTuple):
+    """The centres of the data points that walk the tree together; see `Centre`."""
+
+    linear: np.ndarray
+    diagonal: np.ndarray
+    gains: np.ndarray
+    support: np.ndarray
+    position: np.ndarray
+    candidates: np.ndarray
+    n_active: np.ndarray  # (lanes,) int64
+    first_row: np.ndarray  # (lanes,) int64
+    height: np.ndarray  # (lanes,) log-joint of the centre, relative to the state 0
+    rows: np.ndarray  # (room, variables) of all of them
 
 
 class Walk(NamedTuple):
@@ -74,54 +89,28 @@ class Walk(NamedTuple):
     total: np.ndarray  # (slot, lane) posterior weight of the state and descendants
     first: np.ndarray  # (slot, variable, lane) first moments summed over them
     second: np.ndarray  # (slot, variable, variable, lane) second moments
-    active: np.ndarray  # (variable, lane) posterior weight of being active
+    changed: np.ndarray  # (variable, lane) posterior weight of being changed
     bias: np.ndarray  # (variable, lane)
+    sign: np.ndarray  # (variable, lane) of the pivot
     floor: np.ndarray  # (variable, lane) least size of a pivot
     row: np.ndarray  # (lane,) scratch
 
 
 @lru_cache(maxsize=8)
-def state_tree(n_candidates, max_active):
-    """Return the `StateTree` of 1 to ``max_active`` active candidates."""
-    latent, n_active = [], []
+def state_tree(n_candidates, max_changes):
+    """Return the `StateTree` of 1 to ``max_changes`` changed candidates."""
+    latent, n_changed = [], []
 
     def grow(first, depth):
         for j in range(first, n_candidates):
             latent.append(j)
-            n_active.append(depth)
-            if depth < max_active:
+            n_changed.append(depth)
+            if depth < max_changes:
                 grow(j + 1, depth + 1)
 
-    if max_active > 1:
+    if max_changes > 1:
         grow(0, 1)
-    return StateTree(np.array(latent, np.int64), np.array(n_active, np.int64))
-
-
-@njit(**INLINE)
-def select(u, bias, precision, pursuit, residual, gains, candidates):
-    """Write the candidates, best first; return the largest gain of a latent alone."""
-    half = u.dtype.type(0.5)
-    for h in range(u.size):
-        residual[h] = u[h]
-        gains[h] = bias[h] + half * u[h] * u[h]
-    candidates[0] = argmax(gains)
-    top = np.float64(gains[candidates[0]])
-    gain = top
-    for j in range(1, candidates.size):
-        last = candidates[j - 1]
-        if pursuit:
-            e = exp(-abs(gain))
-            share = (1.0 if gain > 0.0 else e) / (1.0 + e)
-            amplitude = u.dtype.type(share * residual[last])
-            for h in range(u.size):
-                r = residual[h] - amplitude * precision[last, h]
-                residual[h] = r
-                gains[h] = bias[h] + half * r * r
-        for i in range(j):
-            gains[candidates[i]] = -np.inf
-        candidates[j] = argmax(gains)
-        gain = np.float64(gains[candidates[j]])
-    return top
+    return StateTree(np.array(latent, np.int64), np.array(n_changed, np.int64))
 
 
 @njit(**INLINE)
@@ -140,53 +129,59 @@ def new_walk(n_variables, n_slots, lanes):
         np.empty((n_variables, lanes)),
         np.empty((n_variables, lanes)),
         np.empty((n_variables, lanes)),
+        np.empty((n_variables, lanes)),
         np.empty(lanes),
     )
     return walk
 
 
 @njit(**INLINE)
-def load(walk, lane, u, candidates, slabs):
-    """Write the quadratic form of one data point's candidates at the root."""
-    full = slabs.correlation.size > 0
-    n_kinds = 2 if full else 1
-    z = n_kinds - 1
-    q, r = walk.quadratic[0], walk.linear[0]
-    for i in range(candidates.size):
-        h = candidates[i]
-        v = n_kinds * i
-        coupling = slabs.coupling[h]
-        walk.floor[v + z, lane] = coupling * coupling
-        walk.bias[v + z, lane] = 0.0
-        walk.bias[v, lane] = slabs.bias[h]
-        r[v + z, lane] = u[h]
-        q[v + z, v + z, lane] = 1.0
-        for k in range(i + 1, candidates.size):
-            q[v + z, n_kinds * k + z, lane] = slabs.precision[h, candidates[k]]
-        if full:
-            mean = slabs.mean[h]
-            walk.floor[v, lane] = _LEAST_VARIANCE
-            walk.bias[v, lane] += 0.5 * mean * mean
-            r[v, lane] = mean
-            r[v + 1, lane] -= coupling * mean
-            q[v, v, lane] = -1.0
-            q[v, v + 1, lane] = coupling
-            q[v + 1, v + 1, lane] -= coupling * coupling
-            for k in range(i + 1, candidates.size):
-                q[v, 2 * k, lane] = -slabs.correlation[h, candidates[k]]
-                q[v, 2 * k + 1, lane] = 0.0
-                q[v + 1, 2 * k, lane] = 0.0
+def variable_of(n_latents, n_kinds, h, j, active):
+    """Return the j-th variable to eliminate of a latent that changes.
+
+    Multiplier and z where it is switched on, the other way round where it is off.
+    """
+    kind = n_kinds - 1 - j if active else j
+    return kind * n_latents + h
 
 
 @njit(**INLINE)
-def eliminate(walk, slot, v, stop, sign):
-    """Go down one slot: take variable v out of those before ``stop``.
+def load(walk, lane, slabs, centre, n_active):
+    """Write the quadratic form of one data point's candidates at the root."""
+    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
+    q, candidates = walk.quadratic[0], centre.candidates
+    for i in range(candidates.size):
+        h = candidates[i]
+        active = centre.position[h] >= 0
+        constant = constant_of(slabs, h)
+        for j in range(n_kinds):
+            v = n_kinds * i + j
+            own = variable_of(n_latents, n_kinds, h, j, active)
+            kind = own // n_latents
+            is_z = kind == n_kinds - 1
+            walk.sign[v, lane] = 1.0 if is_z != active else -1.0
+            walk.floor[v, lane] = least_pivot(slabs, h, kind, active)
+            walk.bias[v, lane] = 0.0
+            walk.linear[0, v, lane] = centre.linear[own]
+            q[v, v, lane] = centre.diagonal[0 if is_z else 1, h]
+            for k in range(i + 1, candidates.size):
+                g = candidates[k]
+                for m in range(n_kinds):
+                    other = variable_of(n_latents, n_kinds, g, m, centre.position[g] >= 0)
+                    x = entry_between(slabs, centre, n_kinds * n_active, own, other)
+                    q[v, n_kinds * k + m, lane] = x
+        walk.bias[n_kinds * i, lane] = -constant if active else constant
+        if n_kinds == 2:
+            q[2 * i, 2 * i + 1, lane] = centre.diagonal[2, h]
 
-    ``sign`` is that of the pivot.
-    """
+
+@njit(**INLINE)
+def eliminate(walk, slot, v, stop):
+    """Go down one slot: take variable v out of those before ``stop``."""
     q, r, row = walk.quadratic, walk.linear, walk.row
     inverse, mean, gain, determinant = walk.inverse, walk.mean, walk.gain, walk.determinant
     for n in range(row.size):
+        sign = walk.sign[v, n]
         size = maximum(sign * q[slot, v, v, n], walk.floor[v, n])
         inverse[slot, n] = sign / size
         x = r[slot, v, n]
@@ -254,70 +249,69 @@ def absorb(walk, slot, v, stop):
         second[slot, v, v, n] += (
             inverse[slot, n] * (total[below, n] - row[n]) + mean[slot, n] * first[below, v, n]
         )
-        walk.active[v, n] += total[below, n]
+        walk.changed[v, n] += total[below, n]
         total[slot, n] += total[below, n]
 
 
 @njit(**INLINE)
-def activate(walk, n_kinds, latent, n_active, n_variables, max_active):
+def change(walk, n_kinds, latent, n_changed, n_variables, max_changes):
     """Eliminate the variables of one more candidate; return the end of those kept."""
     v = n_kinds * latent
-    stop = n_variables if n_active < max_active else v + n_kinds
+    stop = n_variables if n_changed < max_changes else v + n_kinds
     for kind in range(n_kinds):
-        sign = 1.0 if kind == n_kinds - 1 else -1.0
-        eliminate(walk, n_kinds * (n_active - 1) + kind, v + kind, stop, sign)
+        eliminate(walk, n_kinds * (n_changed - 1) + kind, v + kind, stop)
     return stop
 
 
 @njit(**INLINE)
-def walk_energies(walk, tree, n_kinds, n_variables, max_active, gains, determinants):
+def walk_energies(walk, tree, n_kinds, n_variables, max_changes, gains, determinants):
     """Write gain and determinant of every state, (n_states, lanes)."""
     for s in range(tree.latent.size):
-        activate(walk, n_kinds, tree.latent[s], tree.n_active[s], n_variables, max_active)
-        slot = n_kinds * tree.n_active[s]
+        change(walk, n_kinds, tree.latent[s], tree.n_changed[s], n_variables, max_changes)
+        slot = n_kinds * tree.n_changed[s]
         for n in range(walk.row.size):
             gains[s, n] = walk.gain[slot, n]
             determinants[s, n] = walk.determinant[slot, n]
 
 
 @njit(**INLINE)
-def walk_moments(walk, tree, n_kinds, n_variables, max_active, path, weights):
+def walk_moments(walk, tree, n_kinds, n_variables, max_changes, path, weights):
     """Sum the moments of all states, weighted by ``weights``, at the root."""
     forget(walk, 0, 0, n_variables)
-    walk.active[:] = 0.0
+    walk.changed[:] = 0.0
     depth = 0
     for s in range(tree.latent.size + 1):
-        latent, n_active = -1, 1
+        latent, n_changed = -1, 1
         if s < tree.latent.size:
-            latent, n_active = tree.latent[s], tree.n_active[s]
-        while depth >= n_active:
+            latent, n_changed = tree.latent[s], tree.n_changed[s]
+        while depth >= n_changed:
             v = n_kinds * path[depth]
-            stop = n_variables if depth < max_active else v + n_kinds
+            stop = n_variables if depth < max_changes else v + n_kinds
             for kind in range(n_kinds - 1, -1, -1):
                 absorb(walk, n_kinds * (depth - 1) + kind, v + kind, stop)
             depth -= 1
         if latent < 0:
             return
-        stop = activate(walk, n_kinds, latent, n_active, n_variables, max_active)
+        stop = change(walk, n_kinds, latent, n_changed, n_variables, max_changes)
         for kind in range(n_kinds):
-            forget(walk, n_kinds * (n_active - 1) + kind + 1, n_kinds * latent + kind + 1, stop)
+            forget(walk, n_kinds * (n_changed - 1) + kind + 1, n_kinds * latent + kind + 1, stop)
         for n in range(walk.row.size):
-            walk.total[n_kinds * n_active, n] = weights[s, n]
-        path[n_active] = latent
-        depth = n_active
+            walk.total[n_kinds * n_changed, n] = weights[s, n]
+        path[n_changed] = latent
+        depth = n_changed
 
 
 @njit(**INLINE)
 def weigh(tree, gains, determinants, reference, total):
     """Turn gains into weights relative to a reference, which rises where it must."""
     for s in range(gains.shape[0]):
-        if tree.n_active[s] > 1:
+        if tree.n_changed[s] > 1:
             for n in range(reference.size):
                 reference[n] = maximum(reference[n], gains[s, n])
     for n in range(reference.size):
         total[n] = exp(-reference[n])
     for s in range(gains.shape[0]):
-        if tree.n_active[s] == 1:  # counted among all latents
+        if tree.n_changed[s] == 1:  # counted among all latents
             gains[s] = 0.0
             continue
         for n in range(reference.size):
@@ -333,40 +327,298 @@ def group_size(n_points, n_states):
 
 
 @njit(**INLINE)
-def start_group(codes, slabs, pursuit, members, reference, walk):
-    """Scale the projections of a group and write its quadratic forms at the root.
-
-    members (lanes, n_candidates) and reference (lanes,), the largest log-joint of a
-    state of at most one active latent, are written. Lanes left over repeat the last
-    data point.
-    """
-    n_points, n_latents = codes.shape
-    residual = np.empty(n_latents, codes.dtype)
-    gains = np.empty(n_latents, codes.dtype)
-    for n in range(n_points):
-        u = codes[n]
-        for h in range(n_latents):
-            u[h] = slabs.scale[h] * u[h] + slabs.shift[h]
-        best = select(u, slabs.bias, slabs.precision, pursuit, residual, gains, members[n])
-        reference[n] = max(0.0, best)
-        load(walk, n, u, members[n], slabs)
-    for n in range(n_points, reference.size):
-        members[n] = members[n_points - 1]
-        reference[n] = reference[n_points - 1]
-        load(walk, n, codes[n_points - 1], members[n], slabs)
+def make_group(n_latents, n_kinds, n_candidates, lanes):
+    """Allocate the `Group`; any single data point finds room."""
+    n_variables = n_kinds * n_latents
+    room = n_kinds * max(n_latents, _ACTIVE * lanes)
+    return Group(
+        np.empty((lanes, n_variables)),
+        np.empty((lanes, 1 if n_kinds == 1 else 3, n_latents)),
+        np.empty((lanes, n_latents)),
+        np.empty((lanes, n_latents), np.int64),
+        np.empty((lanes, n_latents), np.int64),
+        np.empty((lanes, n_candidates), np.int64),
+        np.empty(lanes, np.int64),
+        np.empty(lanes, np.int64),
+        np.empty(lanes),
+        np.empty((room, n_variables)),
+    )
 
 
 @njit(**INLINE)
-def spread_alone(code, alone, largest, slabs):
-    """Write the weights of the latents active alone; return their sum."""
-    for h in range(code.size):
-        u = np.float64(code[h])
-        alone[h] = exp(np.float64(slabs.bias[h]) + 0.5 * u * u - largest)
+def centre_of(group, lane):
+    """Return the `Centre` of a data point of the group."""
+    return Centre(
+        group.linear[lane],
+        group.diagonal[lane],
+        group.gains[lane],
+        group.support[lane],
+        group.position[lane],
+        group.candidates[lane],
+        group.rows[group.first_row[lane] :],
+    )
+
+
+@njit(**INLINE)
+def start_group(codes, slabs, best, pursuit, group, walk, scratch):
+    """Scale the projections of a group, find the centres, write the forms at the root.
+
+    Returns how many data points found room. Lanes left over repeat the last of them.
+    """
+    lanes, n_latents = group.gains.shape
+    n_kinds = group.linear.shape[1] // n_latents
+    n_used, row = 0, 0
+    while n_used < min(lanes, codes.shape[0]):
+        u = codes[n_used]
+        for h in range(n_latents):
+            scratch.scaled[h] = slabs.scale[h] * u[h] + slabs.shift[h]
+        group.first_row[n_used] = row
+        centre = centre_of(group, n_used)
+        n_active, height = enter(scratch.scaled, slabs, best, pursuit, centre, scratch)
+        if n_active < 0:
+            break
+        group.n_active[n_used], group.height[n_used] = n_active, height
+        load(walk, n_used, slabs, centre, n_active)
+        row += n_kinds * n_active
+        n_used += 1
+    for lane in range(n_used, lanes):
+        load(walk, lane, slabs, centre_of(group, n_used - 1), group.n_active[n_used - 1])
+    return n_used
+
+
+@njit(**INLINE)
+def weigh_singles(gains, reference, alone):
+    """Write the weights of all states that differ in one latent; return their sum."""
+    for h in range(gains.size):
+        alone[h] = exp(gains[h] - reference)
     # in a loop of its own, see linear.pair_halves
     total = 0.0
-    for h in range(code.size):
+    for h in range(gains.size):
         total += alone[h]
     return total
+
+
+class Moments(NamedTuple):
+    """Weighted moments of one data point's changed variables; see `Centre` for their order."""
+
+    changed: np.ndarray  # (H,) posterior weight of being changed
+    first: np.ndarray  # (variables,)
+    alone: np.ndarray  # (1 or 3, H) second moments of latents that change alone, as diagonal
+    pairs: np.ndarray  # (candidates * kinds, candidates * kinds) of several that change
+    pull: np.ndarray  # (variables,) scratch
+    row: np.ndarray  # (H,) scratch
+
+
+@njit(**INLINE)
+def make_moments(n_latents, n_kinds, n_candidates):
+    """Allocate the `Moments`."""
+    n_variables, n_pairs = n_kinds * n_latents, n_kinds * n_candidates
+    return Moments(
+        np.empty(n_latents),
+        np.empty(n_variables),
+        np.empty((1 if n_kinds == 1 else 3, n_latents)),
+        np.empty((n_pairs, n_pairs)),
+        np.empty(n_variables),
+        np.empty(n_latents),
+    )
+
+
+@njit(**INLINE)
+def pair_moments(q, first, between, second, r_first, r_second, floor_first, floor_second, sign):
+    """Return weight q times the moments of a latent's two variables that changes alone.
+
+    The two are told in the order in which they are eliminated; ``sign`` is that of the
+    second pivot. Means of both, second moments of both and between them.
+    """
+    a = -sign * maximum(-sign * first, floor_first)
+    slope = between / a
+    b = sign * maximum(sign * (second - slope * between), floor_second)
+    mean_second = (r_second - slope * r_first) / b
+    mean_first = r_first / a - slope * mean_second
+    square_second = 1.0 / b + mean_second * mean_second
+    covariance = -slope / b
+    square_first = 1.0 / a - slope * covariance + mean_first * mean_first
+    mixed = covariance + mean_first * mean_second
+    return q * mean_first, q * mean_second, q * square_first, q * square_second, q * mixed
+
+
+@njit(**INLINE)
+def collect_singles(slabs, centre, n_active, alone, weight, floor, moments):
+    """Write the moments of the latents that change alone."""
+    linear, diagonal, n_latents = centre.linear, centre.diagonal, centre.gains.size
+    changed, first, second = moments.changed, moments.first, moments.alone
+    full = slabs.correlation.size > 0
+    for h in range(n_latents):
+        changed[h] = weight * alone[h] if alone[h] > floor else 0.0
+    if not full:
+        for h in range(n_latents):
+            coupling, q = slabs.coupling[h], changed[h]
+            inverse = 1.0 / maximum(diagonal[0, h], coupling * coupling)
+            mean = linear[h] * inverse
+            first[h] = q * mean
+            second[0, h] = q * (inverse + mean * mean)
+    else:
+        for h in range(n_latents):
+            coupling = slabs.coupling[h]
+            multiplier, z, multiplier_square, square, mixed = pair_moments(
+                changed[h],
+                diagonal[1, h],
+                diagonal[2, h],
+                diagonal[0, h],
+                linear[h],
+                linear[n_latents + h],
+                LEAST_VARIANCE,
+                coupling * coupling,
+                1.0,
+            )
+            first[h], first[n_latents + h] = multiplier, z
+            second[0, h], second[1, h], second[2, h] = square, multiplier_square, mixed
+    for i in range(n_active):
+        h = centre.support[i]
+        q = changed[h]
+        if not full:
+            inverse = -1.0 / maximum(-diagonal[0, h], 1.0)
+            mean = linear[h] * inverse
+            first[h] = q * mean
+            second[0, h] = q * (inverse + mean * mean)
+        else:
+            z, multiplier, square, multiplier_square, mixed = pair_moments(
+                q,
+                diagonal[0, h],
+                diagonal[2, h],
+                diagonal[1, h],
+                linear[n_latents + h],
+                linear[h],
+                LEAST_VARIANCE,
+                1.0,
+                1.0,
+            )
+            first[h], first[n_latents + h] = multiplier, z
+            second[0, h], second[1, h], second[2, h] = square, multiplier_square, mixed
+
+
+@njit(**INLINE)
+def collect_several(walk, lane, centre, weight, moments):
+    """Add the moments of several latents that change together."""
+    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
+    candidates = centre.candidates
+    for i in range(candidates.size):
+        h = candidates[i]
+        moments.changed[h] += weight * walk.changed[n_kinds * i, lane]
+        for j in range(n_kinds):
+            v = n_kinds * i + j
+            own = variable_of(n_latents, n_kinds, h, j, centre.position[h] >= 0)
+            moments.first[own] += weight * walk.first[0, v, lane]
+            for w in range(v, n_kinds * candidates.size):
+                x = weight * walk.second[0, v, w, lane]
+                moments.pairs[v, w] = x
+                moments.pairs[w, v] = x
+
+
+@njit(**INLINE)
+def spread_inactive(centre, slabs, weight, probability, moments, code, sums):
+    """Add the moments of the latents that are off in the centre to the results.
+
+    Those of the others are left out: their variables are multipliers.
+    """
+    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
+    z, candidates, position = n_kinds - 1, centre.candidates, centre.position
+    mean = moments.first[z * n_latents :]
+    for h in range(n_latents):
+        sums.active[h] += moments.changed[h]
+        code[h] = moments.changed[h] if probability else slabs.scale[h] * mean[h]
+    for kind in range(n_kinds):
+        first, square = sums.first[kind], sums.square[kind]
+        values = moments.first[kind * n_latents :]
+        alone = moments.alone[0 if kind == z else 1]
+        for h in range(n_latents):
+            first[h] += values[h]
+            square[h] += alone[h]
+    for i in range(candidates.size):
+        h = candidates[i]
+        if position[h] >= 0:
+            continue
+        for kind in range(n_kinds):
+            v = n_kinds * i + kind
+            sums.square[kind, h] += moments.pairs[v, v]
+            for k in range(i + 1, candidates.size):
+                g = candidates[k]
+                if position[g] < 0:
+                    add_pair(sums.second[kind], h, g, moments.pairs[v, n_kinds * k + kind])
+
+
+@njit(**INLINE)
+def write_pull(centre, row, moments):
+    """Write sum_k row_k <x_k x_j> for all variables j, and return sum_k row_k <x_k>."""
+    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
+    pull, alone, candidates = moments.pull, moments.alone, centre.candidates
+    if n_kinds == 1:
+        for h in range(n_latents):
+            pull[h] = row[h] * alone[0, h]
+    else:
+        for h in range(n_latents):
+            x, y = row[h], row[n_latents + h]
+            pull[h] = x * alone[1, h] + y * alone[2, h]
+            pull[n_latents + h] = x * alone[2, h] + y * alone[0, h]
+    for v in range(n_kinds * candidates.size):
+        h = candidates[v // n_kinds]
+        own = variable_of(n_latents, n_kinds, h, v % n_kinds, centre.position[h] >= 0)
+        for w in range(n_kinds * candidates.size):
+            g = candidates[w // n_kinds]
+            other = variable_of(n_latents, n_kinds, g, w % n_kinds, centre.position[g] >= 0)
+            pull[own] += moments.pairs[v, w] * row[other]
+    total = 0.0
+    for v in range(row.size):
+        total += row[v] * moments.first[v]
+    return total
+
+
+@njit(**INLINE)
+def spread_active(centre, slabs, n_active, weight, probability, moments, shift, code, sums):
+    """Add the moments of the latents that are on in the centre to the results.
+
+    With x the changed variables, they are -linear + F x and a remainder of covariance -F.
+    """
+    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
+    z, linear, rows, support = n_kinds - 1, centre.linear, centre.rows, centre.support
+    for i in range(n_active):
+        h = support[i]
+        # what stands there now belongs to the multipliers
+        sums.active[h] += weight - 2.0 * moments.changed[h]
+        for kind in range(n_kinds):
+            s = n_kinds * i + kind
+            own = kind * n_latents + h
+            row = rows[s]
+            shift[s] = write_pull(centre, row, moments)
+            mean = -linear[own]
+            first = weight * mean + shift[s]
+            sums.first[kind, h] += first - moments.first[own]
+            sums.square[kind, h] -= moments.alone[0 if kind == z else 1, h]
+            if kind == z:
+                code[h] = weight - moments.changed[h] if probability else slabs.scale[h] * first
+            values, pull = moments.first[kind * n_latents :], moments.pull[kind * n_latents :]
+            line = moments.row
+            for g in range(n_latents):
+                line[g] = mean * values[g] + pull[g]
+            for k in range(n_active):
+                # each pair of active latents once, and not their multipliers
+                g, other = support[k], n_kinds * k + kind
+                line[g] = 0.0
+                if k <= i:
+                    total = 0.0
+                    target = rows[other]
+                    for v in range(linear.size):
+                        total += moments.pull[v] * target[v]
+                    mean_other = -linear[kind * n_latents + g]
+                    total += weight * (mean * mean_other - row[kind * n_latents + g])
+                    total += mean * shift[other] + mean_other * shift[s]
+                    if k == i:
+                        sums.square[kind, h] += total
+                    else:
+                        line[g] = total
+            target = sums.second[kind, h]
+            for g in range(n_latents):
+                target[g] += line[g]
 
 
 @njit(**JIT)
@@ -376,7 +628,8 @@ def expectations(
     slabs,
     tree,
     n_candidates,
-    max_active,
+    max_changes,
+    best,
     pursuit,
     probability,
     negligible,
@@ -394,10 +647,10 @@ def expectations(
         Weight of each data point in ``sums``.
     slabs : Slabs
     tree : StateTree
-    n_candidates, max_active : int
-    pursuit, probability : bool
+    n_candidates, max_changes : int
+    best, pursuit, probability : bool
     negligible : float
-        Posterior weight below which a latent that is active alone is left out.
+        Posterior weight below which a latent that changes alone is left out.
     sums : Sums
         Added to.
     evidence : (n,) float64 array
@@ -409,64 +662,82 @@ def expectations(
         Entries of ``codes`` that are not zero.
     """
     n_points, n_latents = codes.shape
-    full = slabs.correlation.size > 0
-    n_kinds = 2 if full else 1
-    z = n_kinds - 1
+    n_kinds = 2 if slabs.correlation.size > 0 else 1
     n_states = tree.latent.size
     n_variables = n_kinds * n_candidates
     lanes = group_size(n_points, n_states)
-    walk = new_walk(n_variables, n_kinds * max_active + 1, lanes)
+    walk = new_walk(n_variables, n_kinds * max_changes + 1, lanes)
+    group = make_group(n_latents, n_kinds, n_candidates, lanes)
+    scratch = make_scratch(n_latents, n_kinds * n_latents, codes.dtype)
+    moments = make_moments(n_latents, n_kinds, n_candidates)
     gains = np.empty((n_states, lanes))
     determinants = np.empty((n_states, lanes))
-    path = np.empty(max_active + 1, np.int64)
-    members = np.empty((lanes, n_candidates), np.int64)
+    path = np.empty(max_changes + 1, np.int64)
     reference = np.empty(lanes)
     total = np.empty(lanes)
     alone = np.empty(n_latents)
-    second, singles, several, multipliers = sums
-    n_nonzero = 0
-    for start in range(0, n_points, lanes):
-        n_used = min(lanes, n_points - start)
-        group = codes[start : start + n_used]
-        start_group(group, slabs, pursuit, members, reference, walk)
-        walk_energies(walk, tree, n_kinds, n_variables, max_active, gains, determinants)
+    shift = np.empty(n_kinds * n_latents)
+    n_nonzero, start = 0, 0
+    while start < n_points:
+        n_used = start_group(codes[start:], slabs, best, pursuit, group, walk, scratch)
+        for lane in range(lanes):
+            used = min(lane, n_used - 1)
+            reference[lane] = max(0.0, group.gains[used, group.candidates[used, 0]])
+        walk_energies(walk, tree, n_kinds, n_variables, max_changes, gains, determinants)
         weigh(tree, gains, determinants, reference, total)
-        walk_moments(walk, tree, n_kinds, n_variables, max_active, path, gains)
+        walk_moments(walk, tree, n_kinds, n_variables, max_changes, path, gains)
         for lane in range(n_used):
             n = start + lane
-            code = codes[n]
-            candidates = members[lane]
+            code, centre, n_active = codes[n], centre_of(group, lane), group.n_active[lane]
             largest = reference[lane]
-            all_states = total[lane] + spread_alone(code, alone, largest, slabs)
-            evidence[n] = largest + np.log(all_states)
+            all_states = total[lane] + weigh_singles(centre.gains, largest, alone)
+            evidence[n] = group.height[lane] + largest + np.log(all_states)
             weight = weights[n] / all_states
             floor = negligible * all_states
-            for h in range(n_latents):
-                q = weight * alone[h] if alone[h] > floor else 0.0
-                u = np.float64(code[h])
-                mean = q * u
-                singles[0, h] += q
-                singles[1, h] += mean
-                singles[2, h] += q + mean * u
-                code[h] = q if probability else slabs.scale[h] * mean
-            for i in range(n_candidates):
-                h = candidates[i]
-                v = n_kinds * i + z
-                active, mean = weight * walk.active[v, lane], weight * walk.first[0, v, lane]
-                code[h] += active if probability else slabs.scale[h] * mean
-                several[0, h] += active
-                several[1, h] += mean
-                for k in range(i, n_candidates):
-                    x = weight * walk.second[0, v, n_kinds * k + z, lane]
-                    add_pair(second, h, candidates[k], x)
-                if full:
-                    several[2, h] += weight * walk.first[0, v - 1, lane]
-                    for k in range(i, n_candidates):
-                        x = weight * walk.second[0, v - 1, 2 * k, lane]
-                        add_pair(multipliers, h, candidates[k], x)
+            collect_singles(slabs, centre, n_active, alone, weight, floor, moments)
+            collect_several(walk, lane, centre, weight, moments)
+            spread_inactive(centre, slabs, weight, probability, moments, code, sums)
+            if n_active > 0:
+                spread_active(
+                    centre, slabs, n_active, weights[n], probability, moments, shift, code, sums
+                )
             for h in range(n_latents):
                 n_nonzero += code[h] != 0.0
+        start += n_used
     return n_nonzero
+
+
+@njit(**JIT)
+def most_active(projections, slabs, best, pursuit, n_candidates):
+    """Return the largest number of latents active in the centre of a data point."""
+    n_points, n_latents = projections.shape
+    n_kinds = 2 if slabs.correlation.size > 0 else 1
+    walk = new_walk(n_kinds * n_candidates, 1, 1)
+    group = make_group(n_latents, n_kinds, n_candidates, 1)
+    scratch = make_scratch(n_latents, n_kinds * n_latents, projections.dtype)
+    most = 0
+    for n in range(n_points):
+        start_group(projections[n:], slabs, best, pursuit, group, walk, scratch)
+        most = max(most, group.n_active[0])
+    return most
+
+
+@njit(**INLINE)
+def write_support(support, centre, n_active, changed, n_changed):
+    """Write the active latents of a state, those of the centre first."""
+    width = 0
+    for i in range(n_active):
+        h = centre.support[i]
+        on = True
+        for j in range(n_changed):
+            on = on and changed[j] != h
+        if on:
+            support[width] = h
+            width += 1
+    for j in range(n_changed):
+        if centre.position[changed[j]] < 0:
+            support[width] = changed[j]
+            width += 1
 
 
 @njit(**JIT)
@@ -475,7 +746,8 @@ def top_states(
     slabs,
     tree,
     n_candidates,
-    max_active,
+    max_changes,
+    best,
     pursuit,
     log_joint,
     support,
@@ -484,66 +756,71 @@ def top_states(
 ):
     """Write the most probable states of every data point, best first.
 
-    projections (n, H) are scaled in place. log_joint (n, n_states) is relative to the
-    state 0, -inf where K_n holds fewer states; support (n, n_states, width) holds the
-    active latents, -1 where there are fewer; entropy (n,) is that of the truncated
-    posterior over active sets and evidence (n,) its log normaliser, both in nats.
+    log_joint (n, n_states) is relative to the state 0, -inf where K_n holds fewer
+    states; support (n, n_states, width) holds the active latents, -1 where there are
+    fewer; entropy (n,) is that of the truncated posterior over active sets and evidence
+    (n,) its log normaliser, both in nats.
     """
     n_points, n_latents = projections.shape
     n_kinds = 2 if slabs.correlation.size > 0 else 1
     n_states = tree.latent.size
     n_variables = n_kinds * n_candidates
     lanes = group_size(n_points, n_states)
-    walk = new_walk(n_variables, n_kinds * max_active + 1, lanes)
+    walk = new_walk(n_variables, n_kinds * max_changes + 1, lanes)
+    group = make_group(n_latents, n_kinds, n_candidates, lanes)
+    scratch = make_scratch(n_latents, n_kinds * n_latents, projections.dtype)
     gains = np.empty((n_states, lanes))
     determinants = np.empty((n_states, lanes))
-    members = np.empty((lanes, n_candidates), np.int64)
-    reference = np.empty(lanes)
     energies = np.empty(n_latents + 1 + n_states)
     index = np.empty(log_joint.shape[1], np.int64)
     unused = np.empty(log_joint.shape[1], np.int64)
-    for start in range(0, n_points, lanes):
-        n_used = min(lanes, n_points - start)
-        group = projections[start : start + n_used]
-        start_group(group, slabs, pursuit, members, reference, walk)
-        walk_energies(walk, tree, n_kinds, n_variables, max_active, gains, determinants)
+    changed = np.empty(max_changes + 1, np.int64)
+    start = 0
+    while start < n_points:
+        n_used = start_group(projections[start:], slabs, best, pursuit, group, walk, scratch)
+        walk_energies(walk, tree, n_kinds, n_variables, max_changes, gains, determinants)
         for lane in range(n_used):
             n = start + lane
-            # latents active alone, then the state 0, then the tree
+            centre, n_active = centre_of(group, lane), group.n_active[lane]
+            # latents that change alone, then the centre, then the tree
             for h in range(n_latents):
-                u = np.float64(group[lane, h])
-                energies[h] = np.float64(slabs.bias[h]) + 0.5 * u * u
+                energies[h] = centre.gains[h]
             energies[n_latents] = 0.0
             for s in range(n_states):
                 energy = gains[s, lane] - 0.5 * np.log(determinants[s, lane])
-                energies[n_latents + 1 + s] = energy if tree.n_active[s] > 1 else -np.inf
-            best = log_joint[n]
-            best[:] = -np.inf
+                energies[n_latents + 1 + s] = energy if tree.n_changed[s] > 1 else -np.inf
+            best_of = log_joint[n]
+            best_of[:] = -np.inf
             support[n] = -1
             size = 0
             largest = -np.inf
             for s in range(energies.size):
                 largest = maximum(largest, energies[s])
                 if energies[s] > -np.inf:
-                    size = insert_state(best, index, unused, size, energies[s], s, 0)
+                    size = insert_state(best_of, index, unused, size, energies[s], s, 0)
             total, mean = 0.0, 0.0
             for s in range(energies.size):
                 if energies[s] > -np.inf:
                     weight = exp(energies[s] - largest)
                     total += weight
                     mean += weight * (energies[s] - largest)
-            evidence[n] = largest + np.log(total)
+            evidence[n] = group.height[lane] + largest + np.log(total)
             entropy[n] = max(0.0, np.log(total) - mean / total)
             for i in range(size):
+                best_of[i] += group.height[lane]
                 s = index[i]
+                n_changed = 1
                 if s < n_latents:
-                    support[n, i, 0] = s
-                    continue
-                s -= n_latents + 1
-                # the last state before it with one active latent less is its parent
-                depth = tree.n_active[s] if s >= 0 else 0
-                while depth > 0:
-                    if tree.n_active[s] == depth:
-                        depth -= 1
-                        support[n, i, depth] = members[lane, tree.latent[s]]
-                    s -= 1
+                    changed[0] = s
+                else:
+                    s -= n_latents + 1
+                    # the last state before it with one changed latent less is its parent
+                    n_changed = tree.n_changed[s] if s >= 0 else 0
+                    depth = n_changed
+                    while depth > 0:
+                        if tree.n_changed[s] == depth:
+                            depth -= 1
+                            changed[depth] = centre.candidates[tree.latent[s]]
+                        s -= 1
+                write_support(support[n, i], centre, n_active, changed, n_changed)
+        start += n_used

@@ -24,12 +24,20 @@ TRUNCATIONS = {
     "marginal": Truncation(3, 2, False, False),
     "one active": Truncation(3, 1, False, True),
     "one candidate": Truncation(1, 1, False, True),
+    "best, exact": Truncation(5, 5),
+    "best": Truncation(4, 3),
+    "best, few": Truncation(3, 2),
+    "best, one changed": Truncation(3, 1),
+    "best, one candidate": Truncation(1, 1),
 }
 
 
-def reference(truncation):
-    """Return the arguments of ``posteriors`` for a truncation around the state 0."""
-    return truncation.n_candidates, truncation.max_changes, truncation.pursuit
+def posteriors_of(model, X, truncation):
+    """Return the reference's posterior of each row."""
+    n_candidates, max_changes, best, pursuit = truncation
+    if best:
+        return model.around_best(X, n_candidates, max_changes)
+    return model.posteriors(X, n_candidates, max_changes, pursuit)
 
 
 def prior_of(probability, mean, covariance):
@@ -79,14 +87,14 @@ def test_posteriors_equal_enumeration(slabs, noise, truncation):
     model = random_model(slabs, noise, offset=np.linspace(-1, 1, 6))
     X = random_data()
     e_step = e_step_of(model, TRUNCATIONS[truncation], noise=noise)
-    expected = model.posteriors(X, *reference(TRUNCATIONS[truncation]))
+    expected = posteriors_of(model, X, TRUNCATIONS[truncation])
     assert_allclose(e_step.log_evidence(X), [p.log_evidence for p in expected], **EXACT)
     assert_allclose(e_step.codes(X, "mean"), [p.mean for p in expected], **EXACT)
     assert_allclose(e_step.codes(X, "probability"), [p.active for p in expected], **EXACT)
 
 
 @pytest.mark.parametrize("temperature", [(1.0, 1.0), (2.5, 1.0), (3.0, 3.0)])
-@pytest.mark.parametrize("truncation", ["exact", "marginal"])
+@pytest.mark.parametrize("truncation", ["exact", "marginal", "best, exact", "best, few"])
 @pytest.mark.parametrize("slabs", SLABS)
 def test_statistics_and_bound_equal_enumeration(slabs, truncation, temperature):
     model = random_model(slabs, "diagonal", temperature=temperature)
@@ -94,7 +102,7 @@ def test_statistics_and_bound_equal_enumeration(slabs, truncation, temperature):
     w = np.random.default_rng(2).uniform(0, 2, len(X))
     e_step = e_step_of(model, TRUNCATIONS[truncation], noise="diagonal")
     sums = e_step.complete(e_step.statistics(X, w))
-    posteriors = model.posteriors(X, *reference(TRUNCATIONS[truncation]))
+    posteriors = posteriors_of(model, X, TRUNCATIONS[truncation])
     assert_allclose(sums["active"], weighted(w, [p.active for p in posteriors]), **EXACT)
     assert_allclose(sums["codes"], weighted(w, [p.mean for p in posteriors]), **EXACT)
     assert_allclose(sums["second"], weighted(w, [p.second for p in posteriors]), **EXACT)
@@ -107,15 +115,16 @@ def test_statistics_and_bound_equal_enumeration(slabs, truncation, temperature):
         assert_allclose(w.sum() * model.psi + sums["covariance_step"], second, **EXACT)
 
 
+@pytest.mark.parametrize("truncation", ["pursuit", "best", "best, few"])
 @pytest.mark.parametrize("slabs", SLABS)
-def test_top_states_are_the_most_probable_active_sets(slabs):
+def test_top_states_are_the_most_probable_active_sets(slabs, truncation):
     model, X = random_model(slabs, "full"), random_data()
-    truncation = TRUNCATIONS["pursuit"]
+    truncation = TRUNCATIONS[truncation]
     e_step = e_step_of(model, truncation, noise="full")
     top = e_step.top_states(X, 6)
     variances = e_step.variances(top.support)
     best = e_step.codes(X, "map")
-    for n, expected in enumerate(model.posteriors(X, *reference(truncation))):
+    for n, expected in enumerate(posteriors_of(model, X, truncation)):
         order = np.argsort(-expected.log_joint)[:6]
         assert_allclose(top.log_joint[n], expected.log_joint[order], **EXACT)
         assert_allclose(top.log_evidence[n], expected.log_evidence, **EXACT)
@@ -130,6 +139,64 @@ def test_top_states_are_the_most_probable_active_sets(slabs):
         A = expected.sets[order[0]]
         assert_array_equal(np.flatnonzero(best[n]), sorted(A))
         assert_allclose(best[n, list(A)], expected.slab_means[order[0]], **EXACT)
+
+
+def dense_model(slabs, *, n_components=9, n_features=12, seed=4):
+    """Return a reference half of whose latents are active, and data drawn from it."""
+    model = random_model(slabs, seed=seed, n_components=n_components, n_features=n_features)
+    model.probability[:] = 0.6
+    rng = np.random.default_rng(seed + 1)
+    active = rng.random((12, n_components)) < 0.6
+    z = rng.multivariate_normal(model.mean, model.psi, len(active))
+    X = (active * z) @ model.components
+    return model, X + np.sqrt(model.noise) * rng.standard_normal(X.shape)
+
+
+@pytest.mark.parametrize("truncation", [Truncation(3, 2), Truncation(5, 3)])
+@pytest.mark.parametrize("slabs", SLABS)
+def test_many_active_latents_equal_enumeration(slabs, truncation):
+    model, X = dense_model(slabs)
+    w = np.random.default_rng(2).uniform(0, 2, len(X))
+    e_step = e_step_of(model, truncation)
+    posteriors = posteriors_of(model, X, truncation)
+    n_active = [len(p.sets[0]) for p in posteriors]
+    assert np.mean(n_active) > 3  # most of them are no candidates
+    assert_allclose(e_step.log_evidence(X), [p.log_evidence for p in posteriors], **EXACT)
+    assert_allclose(e_step.codes(X, "mean"), [p.mean for p in posteriors], **EXACT)
+    assert_allclose(e_step.codes(X, "probability"), [p.active for p in posteriors], **EXACT)
+    sums = e_step.complete(e_step.statistics(X, w))
+    assert_allclose(sums["second"], weighted(w, [p.second for p in posteriors]), **EXACT)
+    if slabs == "full":
+        first, second = (weighted(w, m) for m in zip(*(p.slabs for p in posteriors), strict=True))
+        assert_allclose(sums["mean_step"], first, **EXACT)
+        assert_allclose(w.sum() * model.psi + sums["covariance_step"], second, **EXACT)
+
+
+@pytest.mark.parametrize("slabs", SLABS)
+def test_around_the_best_state_few_states_come_near_the_likelihood(slabs):
+    model, X = dense_model(slabs, n_features=30)
+    exact = np.array([p.log_evidence for p in model.posteriors(X)])
+    short = {
+        best: np.mean(exact - e_step_of(model, Truncation(5, 3, best)).log_evidence(X))
+        for best in (True, False)
+    }
+    assert -1e-9 < short[True] < 0.3 < 10 < short[False]
+
+
+def test_latents_that_come_and_go_leave_no_trace():
+    # a latent that explains the sum of two others is taken first and given up for them
+    rng = np.random.default_rng(0)
+    W = rng.standard_normal((6, 20))
+    W[0] = 0.8 * (W[1] + W[2]) + 0.5 * W[0]
+    model = SpikeSlabModel(W, np.full(6, 0.2), np.full(6, 3.0), np.ones(6), noise=0.5)
+    X = 3.0 * (W[1] + W[2]) + np.sqrt(0.5) * rng.standard_normal((8, 20))
+    posteriors = model.around_best(X, 3, 2)
+    for x, p in zip(X, posteriors, strict=True):
+        assert model.select(x, 1, True) == [0]
+        assert 0 not in p.sets[0]  # the centre
+    e_step = e_step_of(model, Truncation(3, 2))
+    assert_allclose(e_step.log_evidence(X), [p.log_evidence for p in posteriors], **EXACT)
+    assert_allclose(e_step.codes(X, "mean"), [p.mean for p in posteriors], **EXACT)
 
 
 def test_top_states_are_padded_where_there_are_fewer():
@@ -293,19 +360,19 @@ def test_sample_follows_the_prior(slabs):
     assert_allclose((codes**2).mean(axis=0), second, atol=0.04)
 
 
-@pytest.mark.parametrize("n_candidates, max_active", [(1, 1), (3, 2), (8, 5), (6, 6)])
-def test_tree_holds_every_active_set_once_after_its_parent(n_candidates, max_active):
-    tree = kernel.state_tree(n_candidates, max_active)
+@pytest.mark.parametrize("n_candidates, max_changes", [(1, 1), (3, 2), (8, 5), (6, 6)])
+def test_tree_holds_every_set_once_after_its_parent(n_candidates, max_changes):
+    tree = kernel.state_tree(n_candidates, max_changes)
     path, seen = [], set()
-    for latent, n_active in zip(tree.latent, tree.n_active, strict=True):
-        path = [*path[: n_active - 1], int(latent)]
-        assert len(path) == n_active <= max_active
+    for latent, n_changed in zip(tree.latent, tree.n_changed, strict=True):
+        path = [*path[: n_changed - 1], int(latent)]
+        assert len(path) == n_changed <= max_changes
         assert path == sorted(set(path))
         seen.add(tuple(path))
     binomials = [1, n_candidates]
-    for k in range(2, max_active + 1):
+    for k in range(2, max_changes + 1):
         binomials.append(binomials[-1] * (n_candidates - k + 1) // k)
-    expected = sum(binomials[1:]) if max_active > 1 else 0
+    expected = sum(binomials[1:]) if max_changes > 1 else 0
     assert len(seen) == len(tree.latent) == expected
 
 

@@ -38,6 +38,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
         if self.full:
             correlation = covariance / np.outer(deviation, deviation)
         self.slabs = Slabs(
+            kinds=(0, 0) if self.full else (0,),
             scale=scale.astype(self.dtype),
             shift=(scale / deviation * mean).astype(self.dtype),
             bias=bias.astype(self.dtype),

@@ -30,6 +30,7 @@ LEAST_VARIANCE = 1e-14
 class Slabs(NamedTuple):
     """The parameters in scaled units: z = scale * (scaled z)."""
 
+    kinds: tuple  # a 0 for each variable of a latent: their number is known to the compiler
     scale: np.ndarray  # (H,) posterior deviation of a latent that is active alone
     shift: np.ndarray  # (H,) u = scale * projection + shift
     bias: np.ndarray  # (H,) the gain of a latent alone is bias + u^2 / 2
@@ -40,11 +41,12 @@ class Slabs(NamedTuple):
 
 
 class Centre(NamedTuple):
-    """The form of one data point at its centre; a latent has 1 or 2 = ``kinds`` variables.
+    """The form of one data point at its centre.
 
-    Those of one kind stand together: variable kind * H + h, the multipliers first.
+    The variables of one kind stand together: variable kind * H + h, the multipliers first.
     """
 
+    kinds: tuple  # see `Slabs`
     linear: np.ndarray  # (kinds * H,)
     diagonal: np.ndarray  # (1, H) of z, or (3, H): of z, multiplier, and between the two
     gains: np.ndarray  # (H,) of changing each latent, nats
@@ -100,7 +102,7 @@ def start(u, slabs, centre):
     """Write the form at the state 0, where no latent is active."""
     n_latents = u.size
     centre.position[:] = -1
-    if slabs.correlation.size == 0:
+    if len(slabs.kinds) == 1:
         for h in range(n_latents):
             x = np.float64(u[h])
             centre.linear[h] = x
@@ -121,7 +123,7 @@ def start(u, slabs, centre):
 def constant_of(slabs, h):
     """Return what the prior of an active latent adds to the log-joint."""
     bias = np.float64(slabs.bias[h])
-    if slabs.correlation.size == 0:
+    if len(slabs.kinds) == 1:
         return bias
     return bias + 0.5 * slabs.mean[h] * slabs.mean[h]
 
@@ -129,7 +131,7 @@ def constant_of(slabs, h):
 @njit(**INLINE)
 def least_pivot(slabs, h, kind, active):
     """Return the least size of the pivot of a latent's variable."""
-    if slabs.correlation.size == 0:
+    if len(slabs.kinds) == 1:
         return 1.0 if active else slabs.coupling[h] * slabs.coupling[h]
     if active:
         return LEAST_VARIANCE if kind == 1 else 1.0
@@ -141,7 +143,7 @@ def write_gains(slabs, centre, n_active):
     """Write the gain of changing each latent."""
     linear, diagonal, gains = centre.linear, centre.diagonal, centre.gains
     n_latents = gains.size
-    if slabs.correlation.size == 0:
+    if len(slabs.kinds) == 1:
         for h in range(n_latents):
             coupling, r = slabs.coupling[h], linear[h]
             p = maximum(diagonal[0, h], coupling * coupling)
@@ -164,7 +166,7 @@ def write_gains(slabs, centre, n_active):
 def gain_of_leaving(slabs, centre, h):
     """Return the gain of switching an active latent off."""
     linear, diagonal, n_latents = centre.linear, centre.diagonal, centre.gains.size
-    if slabs.correlation.size == 0:
+    if len(slabs.kinds) == 1:
         variance = maximum(-diagonal[0, h], 1.0)
         return -constant_of(slabs, h) - 0.5 * (linear[h] * linear[h] / variance + np.log(variance))
     variance = maximum(-diagonal[0, h], LEAST_VARIANCE)
@@ -176,40 +178,45 @@ def gain_of_leaving(slabs, centre, h):
 
 
 @njit(**INLINE)
-def entry(slabs, v, w):
-    """Return an entry of the form at the state 0, v != w."""
-    n_latents = slabs.scale.size
-    if slabs.correlation.size == 0:
-        return np.float64(slabs.precision[v, w])
-    h, g = v % n_latents, w % n_latents
-    if v < n_latents and w < n_latents:
-        return -slabs.correlation[h, g]
-    if v >= n_latents and w >= n_latents:
+def entry(slabs, h, kind, g, other):
+    """Return an entry of the form at the state 0, between two variables."""
+    if len(slabs.kinds) == 1:
         return np.float64(slabs.precision[h, g])
-    return slabs.coupling[h] if h == g else 0.0
+    if kind != other:
+        return slabs.coupling[h] if h == g else 0.0
+    return np.float64(slabs.precision[h, g]) if kind == 1 else -slabs.correlation[h, g]
 
 
 @njit(**INLINE)
-def entry_between(slabs, centre, n_rows, v, w):
+def entry_between(slabs, centre, n_active, n_kinds, h, kind, g, other):
     """Return the entry of the form at the centre between variables of two latents."""
-    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
-    i = centre.position[v % n_latents]
+    n_latents = centre.gains.size
+    i = centre.position[h]
     if i >= 0:
-        return centre.rows[n_kinds * i + v // n_latents, w]
-    i = centre.position[w % n_latents]
+        return centre.rows[n_kinds * i + kind, other * n_latents + g]
+    i = centre.position[g]
     if i >= 0:
-        return centre.rows[n_kinds * i + w // n_latents, v]
-    x = entry(slabs, v, w)
-    for s in range(n_rows):
-        g = centre.support[s // n_kinds] + (s % n_kinds) * n_latents
-        x += entry(slabs, v, g) * centre.rows[s, w]
+        return centre.rows[n_kinds * i + other, kind * n_latents + h]
+    x = entry(slabs, h, kind, g, other)
+    for i in range(n_active):
+        for k in range(n_kinds):
+            row = centre.rows[n_kinds * i + k]
+            x += entry(slabs, h, kind, centre.support[i], k) * row[other * n_latents + g]
     return x
+
+
+@njit(**INLINE)
+def variable_of(centre, n_kinds, s):
+    """Return the variable that a row of the form stands for."""
+    if n_kinds == 1:
+        return centre.support[s]
+    return centre.support[s // 2] + (s % 2) * centre.gains.size
 
 
 @njit(**INLINE)
 def write_row(slabs, centre, n_rows, h, kind, row, factors):
     """Write the row of the form of a variable that is not eliminated."""
-    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
+    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
     row[:] = 0.0
     own = kind * n_latents
     if n_kinds == 2 and kind == 0:
@@ -222,15 +229,21 @@ def write_row(slabs, centre, n_rows, h, kind, row, factors):
     if n_kinds == 2:
         row[(1 - kind) * n_latents + h] = slabs.coupling[h]
     for s in range(n_rows):
-        v = centre.support[s // n_kinds] + (s % n_kinds) * n_latents
+        v = variable_of(centre, n_kinds, s)
         factors[s] = row[v]
-    for s in range(n_rows):
-        row[centre.support[s // n_kinds] + (s % n_kinds) * n_latents] = 0.0
-    for s in range(n_rows):
-        factor, other = factors[s], centre.rows[s]
-        if factor != 0.0:
-            for v in range(row.size):
-                row[v] += factor * other[v]
+        row[v] = 0.0
+    s, rows = 0, centre.rows
+    while s + 4 <= n_rows:
+        f0, f1, f2, f3 = factors[s], factors[s + 1], factors[s + 2], factors[s + 3]
+        r0, r1, r2, r3 = rows[s], rows[s + 1], rows[s + 2], rows[s + 3]
+        for v in range(row.size):
+            row[v] += f0 * r0[v] + f1 * r1[v] + f2 * r2[v] + f3 * r3[v]
+        s += 4
+    while s < n_rows:
+        f0, r0 = factors[s], rows[s]
+        for v in range(row.size):
+            row[v] += f0 * r0[v]
+        s += 1
 
 
 @njit(**INLINE)
@@ -241,7 +254,7 @@ def eliminate(slabs, centre, n_rows, h, kind, active, row, factors):
     switches it off: then its row is the last.
     """
     linear, diagonal, rows = centre.linear, centre.diagonal, centre.rows
-    n_latents, n_kinds = centre.gains.size, linear.size // centre.gains.size
+    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
     z, own = n_kinds - 1, kind * n_latents + h
     if active:
         n_rows -= 1
@@ -267,8 +280,7 @@ def eliminate(slabs, centre, n_rows, h, kind, active, row, factors):
             diagonal[2, g] -= row[g] * diagonal_z[g] * inverse
     for s in range(n_rows):
         other = rows[s]
-        v = centre.support[s // n_kinds] + (s % n_kinds) * n_latents
-        factor = row[v] * inverse
+        factor = row[variable_of(centre, n_kinds, s)] * inverse
         for w in range(linear.size):
             other[w] -= factor * row[w]
         # the new multiplier, or the variable itself again
@@ -289,7 +301,7 @@ def eliminate(slabs, centre, n_rows, h, kind, active, row, factors):
 @njit(**INLINE)
 def change(slabs, centre, n_active, h, scratch):
     """Switch a latent on or off; return how many are active and the gain."""
-    n_kinds = centre.linear.size // centre.gains.size
+    n_kinds = len(centre.kinds)
     row, factors = scratch.row, scratch.factors
     i, n_rows = centre.position[h], n_kinds * n_active
     gain = 0.0
@@ -322,7 +334,7 @@ def find_centre(u, slabs, centre, scratch):
     Returns how many latents are active, or -1 where their rows have no room, and the
     log-joint relative to the state 0.
     """
-    n_kinds = centre.linear.size // centre.gains.size
+    n_kinds = len(centre.kinds)
     n_active, height = 0, 0.0
     # a step gains more than rounding errors; what they add up to must not go on for ever
     for _ in range(4 * u.size + 16):

@@ -39,8 +39,8 @@ from .vector_math import INLINE, JIT, exp, maximum
 # Data points that walk the tree together, and most numbers kept for all its states.
 _LANES = 64
 _MAX_ENERGIES = 4_000_000
-# Active latents of a data point's centre, on average, for which a group has room.
-_ACTIVE = 8
+# Most numbers kept for the centres of a group, if a single one needs no more.
+_MAX_ROWS = 2_000_000
 
 
 class StateTree(NamedTuple):
@@ -65,6 +65,7 @@ class Sums(NamedTuple):
 class Group(NamedTuple):
     """The centres of the data points that walk the tree together; see `Centre`."""
 
+    kinds: tuple
     linear: np.ndarray
     diagonal: np.ndarray
     gains: np.ndarray
@@ -136,39 +137,36 @@ def new_walk(n_variables, n_slots, lanes):
 
 
 @njit(**INLINE)
-def variable_of(n_latents, n_kinds, h, j, active):
-    """Return the j-th variable to eliminate of a latent that changes.
+def kind_of(n_kinds, j, active):
+    """Return the kind of the j-th variable to eliminate of a latent that changes.
 
     Multiplier and z where it is switched on, the other way round where it is off.
     """
-    kind = n_kinds - 1 - j if active else j
-    return kind * n_latents + h
+    return n_kinds - 1 - j if active else j
 
 
 @njit(**INLINE)
 def load(walk, lane, slabs, centre, n_active):
     """Write the quadratic form of one data point's candidates at the root."""
-    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
-    q, candidates = walk.quadratic[0], centre.candidates
+    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
+    q, candidates, position = walk.quadratic[0], centre.candidates, centre.position
     for i in range(candidates.size):
         h = candidates[i]
-        active = centre.position[h] >= 0
+        active = position[h] >= 0
         constant = constant_of(slabs, h)
         for j in range(n_kinds):
-            v = n_kinds * i + j
-            own = variable_of(n_latents, n_kinds, h, j, active)
-            kind = own // n_latents
+            v, kind = n_kinds * i + j, kind_of(n_kinds, j, active)
             is_z = kind == n_kinds - 1
             walk.sign[v, lane] = 1.0 if is_z != active else -1.0
             walk.floor[v, lane] = least_pivot(slabs, h, kind, active)
             walk.bias[v, lane] = 0.0
-            walk.linear[0, v, lane] = centre.linear[own]
+            walk.linear[0, v, lane] = centre.linear[kind * n_latents + h]
             q[v, v, lane] = centre.diagonal[0 if is_z else 1, h]
             for k in range(i + 1, candidates.size):
                 g = candidates[k]
                 for m in range(n_kinds):
-                    other = variable_of(n_latents, n_kinds, g, m, centre.position[g] >= 0)
-                    x = entry_between(slabs, centre, n_kinds * n_active, own, other)
+                    other = kind_of(n_kinds, m, position[g] >= 0)
+                    x = entry_between(slabs, centre, n_active, n_kinds, h, kind, g, other)
                     q[v, n_kinds * k + m, lane] = x
         walk.bias[n_kinds * i, lane] = -constant if active else constant
         if n_kinds == 2:
@@ -327,11 +325,13 @@ def group_size(n_points, n_states):
 
 
 @njit(**INLINE)
-def make_group(n_latents, n_kinds, n_candidates, lanes):
+def make_group(n_latents, kinds, n_candidates, lanes):
     """Allocate the `Group`; any single data point finds room."""
+    n_kinds = len(kinds)
     n_variables = n_kinds * n_latents
-    room = n_kinds * max(n_latents, _ACTIVE * lanes)
+    room = n_variables * min(lanes, max(1, _MAX_ROWS // n_variables**2))
     return Group(
+        kinds,
         np.empty((lanes, n_variables)),
         np.empty((lanes, 1 if n_kinds == 1 else 3, n_latents)),
         np.empty((lanes, n_latents)),
@@ -349,6 +349,7 @@ def make_group(n_latents, n_kinds, n_candidates, lanes):
 def centre_of(group, lane):
     """Return the `Centre` of a data point of the group."""
     return Centre(
+        group.kinds,
         group.linear[lane],
         group.diagonal[lane],
         group.gains[lane],
@@ -366,7 +367,7 @@ def start_group(codes, slabs, best, pursuit, group, walk, scratch):
     Returns how many data points found room. Lanes left over repeat the last of them.
     """
     lanes, n_latents = group.gains.shape
-    n_kinds = group.linear.shape[1] // n_latents
+    n_kinds = len(group.kinds)
     n_used, row = 0, 0
     while n_used < min(lanes, codes.shape[0]):
         u = codes[n_used]
@@ -405,8 +406,23 @@ class Moments(NamedTuple):
     first: np.ndarray  # (variables,)
     alone: np.ndarray  # (1 or 3, H) second moments of latents that change alone, as diagonal
     pairs: np.ndarray  # (candidates * kinds, candidates * kinds) of several that change
-    pull: np.ndarray  # (variables,) scratch
-    row: np.ndarray  # (H,) scratch
+
+
+class Active(NamedTuple):
+    """Scratch for the latents that are on in the centre.
+
+    Only variables that have moments matter, in arrays of their own: those of one kind stand
+    together, latents that are off in the centre first.
+    """
+
+    latents: np.ndarray  # (H,) int64
+    first: np.ndarray  # (variables,)
+    alone: np.ndarray  # (1 or 3, H)
+    rows: np.ndarray  # (variables, variables) of the form
+    place: np.ndarray  # (candidates * kinds,) int64, of the candidates' variables
+    mixed: np.ndarray  # (candidates * kinds,)
+    pull: np.ndarray  # (variables,)
+    shift: np.ndarray  # (variables,)
 
 
 @njit(**INLINE)
@@ -418,8 +434,22 @@ def make_moments(n_latents, n_kinds, n_candidates):
         np.empty(n_variables),
         np.empty((1 if n_kinds == 1 else 3, n_latents)),
         np.empty((n_pairs, n_pairs)),
+    )
+
+
+@njit(**INLINE)
+def make_active(n_latents, n_kinds, n_candidates):
+    """Allocate the `Active`."""
+    n_variables, n_pairs = n_kinds * n_latents, n_kinds * n_candidates
+    return Active(
+        np.empty(n_latents, np.int64),
         np.empty(n_variables),
-        np.empty(n_latents),
+        np.empty((1 if n_kinds == 1 else 3, n_latents)),
+        np.empty((n_variables, n_variables)),
+        np.empty(n_pairs, np.int64),
+        np.empty(n_pairs),
+        np.empty(n_variables),
+        np.empty(n_variables),
     )
 
 
@@ -447,7 +477,7 @@ def collect_singles(slabs, centre, n_active, alone, weight, floor, moments):
     """Write the moments of the latents that change alone."""
     linear, diagonal, n_latents = centre.linear, centre.diagonal, centre.gains.size
     changed, first, second = moments.changed, moments.first, moments.alone
-    full = slabs.correlation.size > 0
+    full = len(slabs.kinds) == 2
     for h in range(n_latents):
         changed[h] = weight * alone[h] if alone[h] > floor else 0.0
     if not full:
@@ -500,14 +530,14 @@ def collect_singles(slabs, centre, n_active, alone, weight, floor, moments):
 @njit(**INLINE)
 def collect_several(walk, lane, centre, weight, moments):
     """Add the moments of several latents that change together."""
-    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
+    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
     candidates = centre.candidates
     for i in range(candidates.size):
         h = candidates[i]
         moments.changed[h] += weight * walk.changed[n_kinds * i, lane]
         for j in range(n_kinds):
             v = n_kinds * i + j
-            own = variable_of(n_latents, n_kinds, h, j, centre.position[h] >= 0)
+            own = kind_of(n_kinds, j, centre.position[h] >= 0) * n_latents + h
             moments.first[own] += weight * walk.first[0, v, lane]
             for w in range(v, n_kinds * candidates.size):
                 x = weight * walk.second[0, v, w, lane]
@@ -521,7 +551,7 @@ def spread_inactive(centre, slabs, weight, probability, moments, code, sums):
 
     Those of the others are left out: their variables are multipliers.
     """
-    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
+    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
     z, candidates, position = n_kinds - 1, centre.candidates, centre.position
     mean = moments.first[z * n_latents :]
     for h in range(n_latents):
@@ -548,77 +578,118 @@ def spread_inactive(centre, slabs, weight, probability, moments, code, sums):
 
 
 @njit(**INLINE)
-def write_pull(centre, row, moments):
-    """Write sum_k row_k <x_k x_j> for all variables j, and return sum_k row_k <x_k>."""
-    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
-    pull, alone, candidates = moments.pull, moments.alone, centre.candidates
-    if n_kinds == 1:
-        for h in range(n_latents):
-            pull[h] = row[h] * alone[0, h]
-    else:
-        for h in range(n_latents):
-            x, y = row[h], row[n_latents + h]
-            pull[h] = x * alone[1, h] + y * alone[2, h]
-            pull[n_latents + h] = x * alone[2, h] + y * alone[0, h]
-    for v in range(n_kinds * candidates.size):
-        h = candidates[v // n_kinds]
-        own = variable_of(n_latents, n_kinds, h, v % n_kinds, centre.position[h] >= 0)
-        for w in range(n_kinds * candidates.size):
-            g = candidates[w // n_kinds]
-            other = variable_of(n_latents, n_kinds, g, w % n_kinds, centre.position[g] >= 0)
-            pull[own] += moments.pairs[v, w] * row[other]
+def gather(centre, n_active, moments, active):
+    """Write what has moments; return how many latents off in the centre do, and how many."""
+    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
+    latents, candidates, position = active.latents, centre.candidates, centre.position
+    n_off, n_used = 0, 0
+    for h in range(n_latents):
+        if moments.changed[h] != 0.0 and position[h] < 0:
+            latents[n_off] = h
+            n_off += 1
+    for i in range(candidates.size):
+        h = candidates[i]
+        # a candidate whose own changes are too rare may be missing
+        if moments.changed[h] == 0.0 and position[h] < 0:
+            latents[n_off] = h
+            n_off += 1
+    n_used = n_off
+    for i in range(n_active):
+        h = centre.support[i]
+        if moments.changed[h] != 0.0:
+            latents[n_used] = h
+            n_used += 1
+    for i in range(candidates.size):
+        h = candidates[i]
+        if moments.changed[h] == 0.0 and position[h] >= 0:
+            latents[n_used] = h
+            n_used += 1
+    for j in range(n_used):
+        for k in range(active.alone.shape[0]):
+            active.alone[k, j] = moments.alone[k, latents[j]]
+        for kind in range(n_kinds):
+            active.first[kind * n_used + j] = moments.first[kind * n_latents + latents[j]]
+    for i in range(candidates.size):
+        h, place = candidates[i], 0
+        while latents[place] != h:
+            place += 1
+        for j in range(n_kinds):
+            kind = kind_of(n_kinds, j, position[h] >= 0)
+            active.place[n_kinds * i + j] = kind * n_used + place
+    for s in range(n_kinds * n_active):
+        for kind in range(n_kinds):
+            source = centre.rows[s, kind * n_latents :]
+            target = active.rows[s, kind * n_used :]
+            for j in range(n_used):
+                target[j] = source[latents[j]]
+    return n_off, n_used
+
+
+@njit(**INLINE)
+def write_pull(n_kinds, row, n_used, moments, active):
+    """Write sum_k row_k <x_k x_j> for the variables j, and return sum_k row_k <x_k>."""
+    pull, first, alone, mixed = active.pull, active.first, active.alone, active.mixed
     total = 0.0
-    for v in range(row.size):
-        total += row[v] * moments.first[v]
+    for v in range(n_kinds * n_used):
+        total += row[v] * first[v]
+    if n_kinds == 1:
+        for j in range(n_used):
+            pull[j] = row[j] * alone[0, j]
+    else:
+        for j in range(n_used):
+            x, y = row[j], row[n_used + j]
+            pull[j] = x * alone[1, j] + y * alone[2, j]
+            pull[n_used + j] = x * alone[2, j] + y * alone[0, j]
+    mixed[:] = 0.0
+    for v in range(mixed.size):
+        x, pairs = row[active.place[v]], moments.pairs[v]
+        for w in range(mixed.size):
+            mixed[w] += x * pairs[w]
+    for v in range(mixed.size):
+        pull[active.place[v]] += mixed[v]
     return total
 
 
 @njit(**INLINE)
-def spread_active(centre, slabs, n_active, weight, probability, moments, shift, code, sums):
+def spread_active(centre, slabs, n_active, weight, probability, moments, active, code, sums):
     """Add the moments of the latents that are on in the centre to the results.
 
     With x the changed variables, they are -linear + F x and a remainder of covariance -F.
     """
-    n_latents, n_kinds = centre.gains.size, centre.linear.size // centre.gains.size
-    z, linear, rows, support = n_kinds - 1, centre.linear, centre.rows, centre.support
+    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
+    z, linear, support = n_kinds - 1, centre.linear, centre.support
+    shift, pull = active.shift, active.pull
+    n_off, n_used = gather(centre, n_active, moments, active)
     for i in range(n_active):
         h = support[i]
         # what stands there now belongs to the multipliers
         sums.active[h] += weight - 2.0 * moments.changed[h]
         for kind in range(n_kinds):
-            s = n_kinds * i + kind
-            own = kind * n_latents + h
-            row = rows[s]
-            shift[s] = write_pull(centre, row, moments)
+            s, own = n_kinds * i + kind, kind * n_latents + h
+            shift[s] = write_pull(n_kinds, active.rows[s], n_used, moments, active)
             mean = -linear[own]
             first = weight * mean + shift[s]
             sums.first[kind, h] += first - moments.first[own]
             sums.square[kind, h] -= moments.alone[0 if kind == z else 1, h]
             if kind == z:
                 code[h] = weight - moments.changed[h] if probability else slabs.scale[h] * first
-            values, pull = moments.first[kind * n_latents :], moments.pull[kind * n_latents :]
-            line = moments.row
-            for g in range(n_latents):
-                line[g] = mean * values[g] + pull[g]
-            for k in range(n_active):
-                # each pair of active latents once, and not their multipliers
+            second = sums.second[kind, h]
+            values, own_pull = active.first[kind * n_used :], pull[kind * n_used :]
+            for j in range(n_off):
+                second[active.latents[j]] += mean * values[j] + own_pull[j]
+            for k in range(i + 1):
                 g, other = support[k], n_kinds * k + kind
-                line[g] = 0.0
-                if k <= i:
-                    total = 0.0
-                    target = rows[other]
-                    for v in range(linear.size):
-                        total += moments.pull[v] * target[v]
-                    mean_other = -linear[kind * n_latents + g]
-                    total += weight * (mean * mean_other - row[kind * n_latents + g])
-                    total += mean * shift[other] + mean_other * shift[s]
-                    if k == i:
-                        sums.square[kind, h] += total
-                    else:
-                        line[g] = total
-            target = sums.second[kind, h]
-            for g in range(n_latents):
-                target[g] += line[g]
+                target = active.rows[other]
+                total = 0.0
+                for v in range(n_kinds * n_used):
+                    total += pull[v] * target[v]
+                mean_other = -linear[kind * n_latents + g]
+                total += weight * (mean * mean_other - centre.rows[s, kind * n_latents + g])
+                total += mean * shift[other] + mean_other * shift[s]
+                if k < i:
+                    second[g] += total
+                else:
+                    sums.square[kind, h] += total
 
 
 @njit(**JIT)
@@ -662,12 +733,12 @@ def expectations(
         Entries of ``codes`` that are not zero.
     """
     n_points, n_latents = codes.shape
-    n_kinds = 2 if slabs.correlation.size > 0 else 1
+    n_kinds = len(slabs.kinds)
     n_states = tree.latent.size
     n_variables = n_kinds * n_candidates
     lanes = group_size(n_points, n_states)
     walk = new_walk(n_variables, n_kinds * max_changes + 1, lanes)
-    group = make_group(n_latents, n_kinds, n_candidates, lanes)
+    group = make_group(n_latents, slabs.kinds, n_candidates, lanes)
     scratch = make_scratch(n_latents, n_kinds * n_latents, codes.dtype)
     moments = make_moments(n_latents, n_kinds, n_candidates)
     gains = np.empty((n_states, lanes))
@@ -676,7 +747,7 @@ def expectations(
     reference = np.empty(lanes)
     total = np.empty(lanes)
     alone = np.empty(n_latents)
-    shift = np.empty(n_kinds * n_latents)
+    active = make_active(n_latents, n_kinds, n_candidates)
     n_nonzero, start = 0, 0
     while start < n_points:
         n_used = start_group(codes[start:], slabs, best, pursuit, group, walk, scratch)
@@ -685,13 +756,20 @@ def expectations(
             reference[lane] = max(0.0, group.gains[used, group.candidates[used, 0]])
         walk_energies(walk, tree, n_kinds, n_variables, max_changes, gains, determinants)
         weigh(tree, gains, determinants, reference, total)
-        walk_moments(walk, tree, n_kinds, n_variables, max_changes, path, gains)
+        wanted = False
+        for n in range(start, start + n_used):
+            wanted = wanted or weights[n] > 0.0
+        if wanted:
+            walk_moments(walk, tree, n_kinds, n_variables, max_changes, path, gains)
         for lane in range(n_used):
             n = start + lane
             code, centre, n_active = codes[n], centre_of(group, lane), group.n_active[lane]
             largest = reference[lane]
             all_states = total[lane] + weigh_singles(centre.gains, largest, alone)
             evidence[n] = group.height[lane] + largest + np.log(all_states)
+            if not weights[n] > 0.0:
+                code[:] = 0.0
+                continue
             weight = weights[n] / all_states
             floor = negligible * all_states
             collect_singles(slabs, centre, n_active, alone, weight, floor, moments)
@@ -699,7 +777,7 @@ def expectations(
             spread_inactive(centre, slabs, weight, probability, moments, code, sums)
             if n_active > 0:
                 spread_active(
-                    centre, slabs, n_active, weights[n], probability, moments, shift, code, sums
+                    centre, slabs, n_active, weights[n], probability, moments, active, code, sums
                 )
             for h in range(n_latents):
                 n_nonzero += code[h] != 0.0
@@ -711,9 +789,9 @@ def expectations(
 def most_active(projections, slabs, best, pursuit, n_candidates):
     """Return the largest number of latents active in the centre of a data point."""
     n_points, n_latents = projections.shape
-    n_kinds = 2 if slabs.correlation.size > 0 else 1
+    n_kinds = len(slabs.kinds)
     walk = new_walk(n_kinds * n_candidates, 1, 1)
-    group = make_group(n_latents, n_kinds, n_candidates, 1)
+    group = make_group(n_latents, slabs.kinds, n_candidates, 1)
     scratch = make_scratch(n_latents, n_kinds * n_latents, projections.dtype)
     most = 0
     for n in range(n_points):
@@ -762,12 +840,12 @@ def top_states(
     (n,) its log normaliser, both in nats.
     """
     n_points, n_latents = projections.shape
-    n_kinds = 2 if slabs.correlation.size > 0 else 1
+    n_kinds = len(slabs.kinds)
     n_states = tree.latent.size
     n_variables = n_kinds * n_candidates
     lanes = group_size(n_points, n_states)
     walk = new_walk(n_variables, n_kinds * max_changes + 1, lanes)
-    group = make_group(n_latents, n_kinds, n_candidates, lanes)
+    group = make_group(n_latents, slabs.kinds, n_candidates, lanes)
     scratch = make_scratch(n_latents, n_kinds * n_latents, projections.dtype)
     gains = np.empty((n_states, lanes))
     determinants = np.empty((n_states, lanes))

@@ -27,7 +27,7 @@ EXACTNESS = {
     "binary": (BinaryPrior(0.5), "linear", 14, 4.0),
     "ternary": (TernaryPrior(0.5), "linear", 9, 4.0),
     "spike-slab": (SpikeSlabPrior(0.5, 3.0, 9.0), "linear", 12, 1.0),
-    "maximum": (BinaryPrior(0.5), "maximum", 13, 4.0),
+    "maximum": (BinaryPrior(0.5), "maximum", 13, 0.6),
     "magnitude-maximum": (BinaryPrior(0.5), "magnitude-maximum", 13, 4.0),
 }
 SIZES = [(1, 1), (4, 2), (6, 3), (8, 5), (10, 6), (12, 8)]

@@ -156,7 +156,9 @@ def distinct_components(components, usage, *, ignore_sign=False):
     Parameters
     ----------
     components : array-like of shape (n_components, n_features)
-        Learned components, `components_` of an estimator.
+        Learned components, `components_` of an estimator. Those of a spike-and-slab prior
+        have unit norm: multiply each by the root mean square of its codes, else one that
+        explains noise counts as much as a cause.
     usage : array-like of shape (n_components,)
         Share of the data points in which each of them is active, `usage_` of an estimator.
     ignore_sign : bool, default=False

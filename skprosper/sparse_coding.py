@@ -134,10 +134,10 @@ class SparseCoding(
         centre, all states that differ from it in one latent, and those that differ in up
         to ``max_changes`` of the candidates. "best" is a local maximum of the
         log-joint, found by changing one latent at a time: any number of latents may be
-        active. "zero" is the state in which none is, as in Expectation Truncation: it is
-        the centre of the spike-and-slab prior whatever is given here. Of the maxima at least
-        16 inactive latents are looked at on the way to the best state, those of the best
-        estimated gain, and latents outside candidates and centre change from 0.
+        active. "zero" is the state in which none is, as in Expectation Truncation. Of the
+        maxima at least 16 inactive latents are looked at on the way to the best state,
+        those of the best estimated gain, and latents outside candidates and centre change
+        from 0.
 
     n_candidates : int or None, default=8
         Latents H' that a data point's states may combine, chosen for each data point;
@@ -391,15 +391,11 @@ class SparseCoding(
         """Return the superposition that the model was fitted with."""
         return SUPERPOSITIONS[self._made_of["superposition"]]
 
-    def _center(self, e_step):
-        """Return the centre that an E-step truncates around."""
-        return self.center if e_step.around_best else "zero"
-
-    def _truncation(self, n_components, prior, e_step):
+    def _truncation(self, n_components, prior):
         return checked_truncation(
             self.n_candidates,
             self.max_changes,
-            self._center(e_step),
+            self.center,
             self.selection,
             n_components,
             prior.n_values,
@@ -501,7 +497,7 @@ class SparseCoding(
             warn_of_limits(problem, best.parameters, usage, self.learn)
         annealing = self._annealing()
         if self.max_iter > 0 and (annealing is None or annealing.at(1.0).data_cut < 1.0):
-            warn_of_gap(self.truncation_gap_, truncation, superposition.e_step(prior).around_best)
+            warn_of_gap(self.truncation_gap_, truncation)
         return self
 
     # A fit in progress; callbacks.Checkpoint saves it and hands it back.
@@ -686,10 +682,9 @@ class SparseCoding(
         check_learn(self.learn)
         prior, superposition = self._prior(), SUPERPOSITIONS[self.superposition]
         superposition.check(prior, self.noise, self.fit_offset)
-        e_step = superposition.e_step(prior)
-        check_data_cut(self._annealing(), self._center(e_step))
+        check_data_cut(self._annealing(), self.center)
         n_components = self._n_latents(X)
-        return prior, superposition, n_components, self._truncation(n_components, prior, e_step)
+        return prior, superposition, n_components, self._truncation(n_components, prior)
 
     def _start_settings(self):
         """Return what the start of EM is made of, as hashes by name."""
@@ -795,7 +790,7 @@ class SparseCoding(
     def _e_step(self, dtype):
         parameters = self._parameters()
         e_step = self._superposition().e_step(self.prior_)
-        truncation = self._truncation(len(self.components_), self.prior_, e_step)
+        truncation = self._truncation(len(self.components_), self.prior_)
         return e_step(parameters, truncation, dtype)
 
     def _new_data(self, X, **checks):
@@ -970,7 +965,7 @@ class SparseCoding(
         X = self._checked(X)
         parameters = self._parameters()
         e_step = self._superposition().e_step(self.prior_)
-        truncation = self._truncation(len(self.components_), self.prior_, e_step)
+        truncation = self._truncation(len(self.components_), self.prior_)
         with Workers(self.n_jobs, self.batch_size) as workers:
             return posterior_of(
                 X,

@@ -113,8 +113,6 @@ class LinearGaussianEStep:
         Temperatures of the likelihood and of the prior.
     """
 
-    around_best = False  # whether posteriors can be truncated around the best state
-
     def __init__(self, parameters, truncation, dtype, temperature=(1.0, 1.0)):
         self.prior, self.noise = parameters.prior, parameters.noise
         self.truncation, self.dtype = truncation, np.dtype(dtype)

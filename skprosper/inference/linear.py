@@ -14,8 +14,6 @@ class LinearEStep(LinearGaussianEStep):
     to 5 of the user guide's page on the models.
     """
 
-    around_best = True
-
     def _prepare(self):
         values = self.prior.active_values
         n_components = len(self.components)

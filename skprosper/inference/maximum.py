@@ -64,8 +64,6 @@ class MaximumEStep:
     """
 
     magnitude = False
-    around_best = True
-
     def __init__(self, parameters, truncation, dtype, temperature=(1.0, 1.0)):
         W, prior, noise = parameters.components, parameters.prior, parameters.noise
         if not self.magnitude:

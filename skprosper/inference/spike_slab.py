@@ -17,8 +17,6 @@ class SpikeSlabEStep(LinearGaussianEStep):
     p(z | b) keeps its density: a power of it would depend on the unit of the codes.
     """
 
-    around_best = True
-
     def _prepare(self):
         H = len(self.components)
         prior = self.prior

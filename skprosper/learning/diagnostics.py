@@ -26,11 +26,11 @@ def diagnose(problem, parameters):
     return usage, float(sums["gap"] / max(sums["looked_at"], np.finfo(np.float64).tiny))
 
 
-def warn_of_gap(gap, truncation, can_be_best):
+def warn_of_gap(gap, truncation):
     """Warn where a wider truncation would add much to the bound."""
     if gap > _BIASED:
         remedy = "Raise n_candidates and max_changes"
-        if not truncation.best and can_be_best:
+        if not truncation.best:
             remedy += ", or take center='best'"
         warn_user(
             f"A wider truncation would add {gap:.2g} nats per data point to the lower bound: "

@@ -183,7 +183,7 @@ def test_of_components_to_spare_only_the_causes_are_distinct(model, kind, ignore
     X, _, bars = make_bars(1000, random_state=2, **kind)
     estimator = model(18, random_state=2).fit(X)
     components = estimator.components_
-    if kind["prior"] == "spike-slab":  # of unit norm
+    if kind.get("prior") == "spike-slab":  # of unit norm
         components = estimator.prior_.amplitudes(18)[:, None] * components
     index = distinct_components(components, estimator.usage_, ignore_sign=ignore_sign)
     found = recovered_components(components[index], bars, ignore_sign=ignore_sign)

@@ -52,7 +52,7 @@ def bars(model, size, seed, n_samples=1000):
 def active_probability(prior):
     """Return the learned probability of a latent being active, mean over latents."""
     if hasattr(prior, "probabilities"):
-        return 1.0 - prior.probabilities[np.asarray(prior.values) == 0][0]
+        return 1.0 - np.mean(prior.probabilities[np.asarray(prior.values) == 0])
     return float(np.mean(prior.probability))
 
 

@@ -4,7 +4,7 @@ from inspect import Parameter, Signature, cleandoc, signature
 
 from sklearn.utils._param_validation import StrOptions
 
-from .priors import DiscretePrior, SpikeSlabPrior
+from .priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, TernaryPrior
 from .sparse_coding import SparseCoding
 
 _GENERAL = signature(SparseCoding.__init__).parameters
@@ -70,7 +70,17 @@ def _named_model(**own):
     return decorate
 
 
-@_named_model()
+_TIED = (
+    signature(BinaryPrior).parameters["tied"].default,
+    ["boolean"],
+    f"""
+tied : bool, default={signature(BinaryPrior).parameters["tied"].default}
+    Whether all latents share the probabilities of their values, or each has its own.
+""",
+)
+
+
+@_named_model(tied=_TIED)
 class BinarySparseCoding(SparseCoding):
     """Binary Sparse Coding (BSC): components are on or off and add up.
 
@@ -98,8 +108,11 @@ class BinarySparseCoding(SparseCoding):
     prior = "binary"
     superposition = "linear"
 
+    def _prior(self):
+        return BinaryPrior(tied=self.tied)
 
-@_named_model()
+
+@_named_model(tied=_TIED)
 class TernarySparseCoding(SparseCoding):
     """Ternary Sparse Coding (TSC): components are off, or on with either sign.
 
@@ -126,6 +139,9 @@ class TernarySparseCoding(SparseCoding):
     prior = "ternary"
     superposition = "linear"
 
+    def _prior(self):
+        return TernaryPrior(tied=self.tied)
+
 
 @_named_model(
     values=(
@@ -136,7 +152,8 @@ values : array-like of shape (n_values,), default=(0, 1, 2)
     The values a latent can take; one of them is 0, none comes twice. They stay fixed,
     their probabilities are learned.
 """,
-    )
+    ),
+    tied=_TIED,
 )
 class DiscreteSparseCoding(SparseCoding):
     """Discrete Sparse Coding (DSC): components take values from a given list.
@@ -165,7 +182,7 @@ class DiscreteSparseCoding(SparseCoding):
     superposition = "linear"
 
     def _prior(self):
-        return DiscretePrior(self.values)
+        return DiscretePrior(self.values, tied=self.tied)
 
 
 @_named_model(
@@ -221,7 +238,7 @@ class GaussianSparseCoding(SparseCoding):
         return SpikeSlabPrior(covariance=self.covariance, learn_mean=self.learn_mean)
 
 
-@_named_model()
+@_named_model(tied=_TIED)
 class MaximalCausesAnalysis(SparseCoding):
     """Maximal Causes Analysis (MCA): the strongest active component explains a feature.
 
@@ -251,8 +268,11 @@ class MaximalCausesAnalysis(SparseCoding):
     prior = "binary"
     superposition = "maximum"
 
+    def _prior(self):
+        return BinaryPrior(tied=self.tied)
 
-@_named_model()
+
+@_named_model(tied=_TIED)
 class MaximumMagnitudeCausesAnalysis(SparseCoding):
     """Maximum Magnitude Causes Analysis (MMCA): the component of largest magnitude wins.
 
@@ -284,3 +304,6 @@ class MaximumMagnitudeCausesAnalysis(SparseCoding):
 
     prior = "binary"
     superposition = "magnitude-maximum"
+
+    def _prior(self):
+        return BinaryPrior(tied=self.tied)

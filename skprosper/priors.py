@@ -24,15 +24,11 @@ _START_ACTIVE = 2.0  # latents active on average where the user says nothing
 class _ValuedPrior(BaseEstimator):
     """A prior over finitely many values: 0 and the active values v_1 .. v_K.
 
-    To add one, give ``active_values``, ``active_probabilities`` and ``_with_active``.
+    To add one, give ``tied`` (one distribution for all latents, or one for each),
+    ``active_values``, ``active_probabilities`` and ``_with_active``.
     """
 
     continuous = False  # whether an active latent can take any value
-
-    @property
-    def _n_latents(self):
-        """Latents that the probabilities are given for: 1 where they share one."""
-        return np.size(getattr(self, "probability", 0.0))
 
     @property
     def n_values(self):
@@ -42,9 +38,17 @@ class _ValuedPrior(BaseEstimator):
     def start(self, n_components):
         """Return a copy with concrete, validated start values."""
         self._validate_params()
-        start = np.full((self.n_values, 1), _start_probability(n_components) / self.n_values)
-        given = self.active_probabilities(n_components)
-        return self._with_active(start if given is None else given)
+        start = self.active_probabilities(n_components)
+        if start is None:
+            start = np.full((self.n_values, 1), _start_probability(n_components) / self.n_values)
+        if self.tied and start.shape[1] > 1:
+            raise ValueError(
+                "tied=True is for one distribution shared by all latents, but the prior has "
+                f"one for each of {start.shape[1]}. Set tied=False, or give one."
+            )
+        if not self.tied:
+            start = np.broadcast_to(start, (self.n_values, n_components))
+        return self._with_active(start)
 
     def log_odds(self, n_components):
         """Return log p(s_h = v_k) - log p(s_h = 0), shape (n_values, n_components)."""
@@ -81,30 +85,29 @@ class _ValuedPrior(BaseEstimator):
 
     def rescaled(self, factor):
         """Return the prior with its probabilities of being active times a factor."""
-        active = self.active_probabilities(self._n_latents) * factor
+        active = self.active_probabilities() * factor
         return self._with_active(active / np.maximum(active.sum(axis=0) / _MOST_ACTIVE, 1.0))
 
     def perturbed(self, scale, n_components, random_state):
         """Return the prior with Gaussian noise on the log odds of its values."""
-        active = self.active_probabilities(self._n_latents)
+        active = self.active_probabilities()
         odds = active / (1.0 - active.sum(axis=0))
         odds = odds * _exp(scale * random_state.standard_normal(odds.shape))
         return self._with_active(odds / (1.0 + odds.sum(axis=0)))
 
     def refreshed(self, latents, n_components):
         """Return the prior with these latents as the median of the others."""
-        active = self.active_probabilities(n_components)
         others = np.delete(np.arange(n_components), latents)
-        if active.shape[1] == 1 or not others.size:
+        if self.tied or not others.size:
             return self
-        active = active.copy()
+        active = self.active_probabilities(n_components).copy()
         active[:, latents] = np.median(active[:, others], axis=1, keepdims=True)
         return self._with_active(active)
 
     def updated(self, statistics):
         """Return the prior of the M-step: the posterior share of each value."""
         share = statistics["counts"] / statistics["weight"]
-        if self.active_probabilities(share.shape[1]).shape[1] == 1:
+        if self.tied:
             share = share.mean(axis=1, keepdims=True)
         return self._with_active(share)
 
@@ -130,17 +133,22 @@ def _start_probability(n_components):
     return min(0.5, _START_ACTIVE / n_components)
 
 
-def _one_probability(active):
+def _one_probability(active, tied):
     """Return a (1, 1) or (1, H) array as a float or (H,) array inside (0, 1)."""
     active = np.clip(active[0], PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
-    return active if active.size > 1 else float(active[0])
+    return float(active[0]) if tied else active
 
 
-def _checked_probability(probability, n_components):
-    """Return a probability of being active as (1, 1) or (1, n_components), or None."""
+def _checked_probability(probability, n_components=None):
+    """Return a probability of being active as (1, 1) or (1, n_components), or None.
+
+    With n_components None it is one that has been checked.
+    """
     if probability is None:
         return None
     active = np.atleast_2d(np.asarray(probability, dtype=np.float64))
+    if n_components is None:
+        return active
     if active.shape not in {(1, 1), (1, n_components)}:
         raise ValueError(
             f"probability of the prior has shape {np.shape(probability)}; give one "
@@ -161,9 +169,12 @@ class BinaryPrior(_ValuedPrior):
     Parameters
     ----------
     probability : float or array-like of shape (n_components,), default=None
-        Probability pi of being active at the start of EM, inside (0, 1). One number
-        is shared by all latents and stays shared; an array is learned per latent.
-        None starts with two latents active on average.
+        Probability pi of being active at the start of EM, inside (0, 1): one number, or
+        with ``tied=False`` one for each latent. None starts with two latents active on
+        average.
+
+    tied : bool, default=True
+        Whether all latents share one distribution, or each has one of its own.
 
     References
     ----------
@@ -178,23 +189,25 @@ class BinaryPrior(_ValuedPrior):
     """
 
     _parameter_constraints = {
-        "probability": [Interval(Real, 0, 1, closed="neither"), "array-like", None]
+        "probability": [Interval(Real, 0, 1, closed="neither"), "array-like", None],
+        "tied": ["boolean"],
     }
 
-    def __init__(self, probability=None):
+    def __init__(self, probability=None, tied=True):
         self.probability = probability
+        self.tied = tied
 
     @property
     def active_values(self):
         """Values of an active latent, shape (n_values,)."""
         return np.array([1.0])
 
-    def active_probabilities(self, n_components):
+    def active_probabilities(self, n_components=None):
         """Return p(s_h = v_k), shape (n_values, 1) or (n_values, n_components)."""
         return _checked_probability(self.probability, n_components)
 
     def _with_active(self, active):
-        return type(self)(probability=_one_probability(active))
+        return type(self)(_one_probability(active, self.tied), self.tied)
 
 
 class TernaryPrior(_ValuedPrior):
@@ -206,8 +219,11 @@ class TernaryPrior(_ValuedPrior):
     ----------
     probability : float or array-like of shape (n_components,), default=None
         Probability pi of being active, of either sign, at the start of EM, inside
-        (0, 1). One number is shared by all latents and stays shared; an array is
-        learned per latent. None starts with two latents active on average.
+        (0, 1): one number, or with ``tied=False`` one for each latent. None starts with
+        two latents active on average.
+
+    tied : bool, default=True
+        Whether all latents share one distribution, or each has one of its own.
 
     References
     ----------
@@ -222,22 +238,23 @@ class TernaryPrior(_ValuedPrior):
 
     _parameter_constraints = BinaryPrior._parameter_constraints
 
-    def __init__(self, probability=None):
+    def __init__(self, probability=None, tied=True):
         self.probability = probability
+        self.tied = tied
 
     @property
     def active_values(self):
         """Values of an active latent, shape (n_values,)."""
         return np.array([-1.0, 1.0])
 
-    def active_probabilities(self, n_components):
+    def active_probabilities(self, n_components=None):
         """Return p(s_h = v_k), shape (n_values, 1) or (n_values, n_components)."""
         active = _checked_probability(self.probability, n_components)
         return None if active is None else np.vstack([active, active]) / 2.0
 
     def _with_active(self, active):
         total = active.sum(axis=0, keepdims=True)
-        return type(self)(probability=_one_probability(total))
+        return type(self)(_one_probability(total, self.tied), self.tied)
 
 
 class DiscretePrior(_ValuedPrior):
@@ -251,9 +268,13 @@ class DiscretePrior(_ValuedPrior):
         The values a latent can take; one of them is 0, none comes twice. They stay
         fixed.
 
-    probabilities : array-like of shape (n_values,), default=None
-        Probability of each value at the start of EM, all above 0, summing to one.
-        None starts with two latents active on average, every active value alike.
+    probabilities : array-like of shape (n_values,) or (n_values, n_components), default=None
+        Probability of each value at the start of EM, all above 0, summing to one: for
+        all latents, or with ``tied=False`` for each. None starts with two latents active
+        on average, every active value alike.
+
+    tied : bool, default=True
+        Whether all latents share one distribution, or each has one of its own.
 
     References
     ----------
@@ -269,11 +290,13 @@ class DiscretePrior(_ValuedPrior):
     _parameter_constraints = {
         "values": ["array-like"],
         "probabilities": ["array-like", None],
+        "tied": ["boolean"],
     }
 
-    def __init__(self, values=(0, 1, 2), probabilities=None):
+    def __init__(self, values=(0, 1, 2), probabilities=None, tied=True):
         self.values = values
         self.probabilities = probabilities
+        self.tied = tied
 
     def _checked_values(self):
         try:
@@ -301,31 +324,38 @@ class DiscretePrior(_ValuedPrior):
         values = self._checked_values()
         return values[values != 0.0]
 
-    def active_probabilities(self, n_components):
-        """Return p(s_h = v_k), shape (n_values, 1)."""
+    def active_probabilities(self, n_components=None):
+        """Return p(s_h = v_k), shape (n_values, 1) or (n_values, n_components)."""
         if self.probabilities is None:
             return None
         values = self._checked_values()
         p = np.asarray(self.probabilities, dtype=np.float64)
-        if p.shape != values.shape:
+        if n_components is not None and p.shape not in {
+            values.shape,
+            (*values.shape, n_components),
+        }:
             raise ValueError(
                 f"probabilities of the prior has shape {p.shape}, values has shape "
-                f"{values.shape}; give one probability for each value, 0 included."
+                f"{values.shape}; give one probability for each value, 0 included, of all "
+                f"latents or of each of the {n_components}."
             )
-        if not np.all(p > 0) or abs(p.sum() - 1.0) > 1e-6:
+        p = p[:, None] if p.ndim == 1 else p
+        if not np.all(p > 0) or np.any(abs(p.sum(axis=0) - 1.0) > 1e-6):
+            total = p.sum(axis=0)
             raise ValueError(
                 "probabilities of the prior must be above 0 and sum to one; got "
-                f"{self.probabilities!r}, which sums to {p.sum():g}."
+                f"{self.probabilities!r}, which sums to {total[np.argmax(abs(total - 1.0))]:g}."
             )
-        return p[values != 0.0][:, None]
+        return p[values != 0.0]
 
     def _with_active(self, active):
         values = self._checked_values()
-        p = np.empty(values.shape)
-        p[values != 0.0] = active[:, 0]
-        p[values == 0.0] = 1.0 - active.sum()
+        p = np.empty((len(values), active.shape[1]))
+        p[values != 0.0] = active
+        p[values == 0.0] = 1.0 - active.sum(axis=0)
         p = np.maximum(p, PROBABILITY_FLOOR)
-        return type(self)(values=values, probabilities=p / p.sum())
+        p /= p.sum(axis=0)
+        return type(self)(values, p[:, 0] if self.tied else p, self.tied)
 
 
 class SpikeSlabPrior(BaseEstimator):

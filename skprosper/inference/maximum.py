@@ -64,6 +64,7 @@ class MaximumEStep:
     """
 
     magnitude = False
+
     def __init__(self, parameters, truncation, dtype, temperature=(1.0, 1.0)):
         W, prior, noise = parameters.components, parameters.prior, parameters.noise
         if not self.magnitude:

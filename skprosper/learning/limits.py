@@ -110,7 +110,7 @@ def _of_prior(prior, linear):
 
 
 def _of_values(prior, linear):
-    active = prior.active_probabilities(prior._n_latents).sum(axis=0)
+    active = prior.active_probabilities().sum(axis=0)
     always = np.flatnonzero(1.0 - active <= (1.0 + _AT) * prior.n_values * PROBABILITY_FLOOR)
     if always.size:
         which = "every component" if active.size == 1 else _named("component", always)

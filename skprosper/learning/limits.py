@@ -55,7 +55,9 @@ def _idle(problem, parameters, usage):
     """Return what there is to say where no component explains anything, else None."""
     W, moments = parameters.components, problem.moments
     effects = np.abs(W).max(axis=1) * parameters.prior.amplitudes(len(W))
-    explains = effects > _AT * np.sqrt(moments.mean_square)
+    # an offset takes the means
+    size = moments.mean_square if parameters.offset is None else moments.variance
+    explains = effects > _AT * np.sqrt(size)
     if not explains.any():
         which = "all components are 0"
     elif not np.any(usage[explains] * moments.weight > _AT):

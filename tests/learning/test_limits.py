@@ -52,6 +52,11 @@ def test_data_that_do_not_vary_leave_nothing_beside_an_offset(model, value):
         model(3, fit_offset=True).fit(np.full((50, 4), value))
 
 
+@pytest.mark.parametrize("model", LINEAR)
+def test_components_beside_a_large_offset_are_not_idle(model):
+    assert limits_of(model(6, fit_offset=True, random_state=0), X + 1e12)[1] == ""
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("model", MODELS)
 def test_data_far_from_zero(model, dtype):

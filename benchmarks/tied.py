@@ -59,7 +59,7 @@ def denoised(clean, tied, seed):
     rows = rng.choice(len(Y), 20_000, replace=False)
     estimate = model.fit((Y - mean)[rows]).reconstruct(Y - mean) + mean
     return peak_signal_noise_ratio(
-        clean, reconstruct_from_patches(estimate, clean.shape), data_range=255
+        clean, reconstruct_from_patches(estimate, 8, clean.shape), data_range=255
     )
 
 

@@ -200,6 +200,8 @@ def denoise(
             min(n_components, max(1, len(patches) // _LEAST_PATCHES)),
             learn_mean=False,
             learn=("components", "prior"),
+            # what is inferred at, and which components pay, was chosen around the state 0
+            center="zero",
             noise_init=variance,
             annealing=None,
             max_iter=max_iter,

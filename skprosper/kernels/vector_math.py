@@ -60,7 +60,7 @@ def log(x):
     bits = np.float64(x).view(np.uint64)
     # the exponent of x / sqrt(1 / 2), biased
     n = (bits + np.uint64(0x00095F619980C433)) >> np.uint64(52)
-    m = np.uint64(bits - (n << np.uint64(52)) + np.uint64(0x3FF0000000000000)).view(np.float64)
+    m = np.uint64(bits + np.uint64(0x3FF0000000000000) - (n << np.uint64(52))).view(np.float64)
     count = np.uint64(n | np.uint64(0x4330000000000000)).view(np.float64) - 4503599627371519.0
     s = (m - 1.0) / (m + 1.0)
     t = s * s

@@ -92,7 +92,7 @@ def test_statistics_move_with_the_parameters(prior, offset, noise):
             None,
             workers,
             SUPERPOSITIONS["linear"],
-            model._truncation(6, model.prior_, model._superposition().e_step(model.prior_)),
+            model._truncation(6, model.prior_),
             data_moments(X + 3.0, None)["moments"],
         )
         before = model._parameters()

@@ -173,7 +173,7 @@ class BinaryPrior(_ValuedPrior):
         with ``tied=False`` one for each latent. None starts with two latents active on
         average.
 
-    tied : bool, default=True
+    tied : bool, default=False
         Whether all latents share one distribution, or each has one of its own.
 
     References
@@ -193,7 +193,7 @@ class BinaryPrior(_ValuedPrior):
         "tied": ["boolean"],
     }
 
-    def __init__(self, probability=None, tied=True):
+    def __init__(self, probability=None, tied=False):
         self.probability = probability
         self.tied = tied
 
@@ -222,7 +222,7 @@ class TernaryPrior(_ValuedPrior):
         (0, 1): one number, or with ``tied=False`` one for each latent. None starts with
         two latents active on average.
 
-    tied : bool, default=True
+    tied : bool, default=False
         Whether all latents share one distribution, or each has one of its own.
 
     References
@@ -238,7 +238,7 @@ class TernaryPrior(_ValuedPrior):
 
     _parameter_constraints = BinaryPrior._parameter_constraints
 
-    def __init__(self, probability=None, tied=True):
+    def __init__(self, probability=None, tied=False):
         self.probability = probability
         self.tied = tied
 
@@ -273,7 +273,7 @@ class DiscretePrior(_ValuedPrior):
         all latents, or with ``tied=False`` for each. None starts with two latents active
         on average, every active value alike.
 
-    tied : bool, default=True
+    tied : bool, default=False
         Whether all latents share one distribution, or each has one of its own.
 
     References
@@ -293,7 +293,7 @@ class DiscretePrior(_ValuedPrior):
         "tied": ["boolean"],
     }
 
-    def __init__(self, values=(0, 1, 2), probabilities=None, tied=True):
+    def __init__(self, values=(0, 1, 2), probabilities=None, tied=False):
         self.values = values
         self.probabilities = probabilities
         self.tied = tied

@@ -102,9 +102,9 @@ def _unknown(kind):
 
 
 @pytest.mark.parametrize("model", NAMED)
-def test_named_models_take_the_word(model, shapes={True: (), False: (4,)}):
+def test_named_models_take_the_word(model):
     X = np.random.default_rng(0).standard_normal((60, 5))
-    for tied, shape in shapes.items():
+    for tied, shape in ((True, ()), (False, (4,))):
         prior = model(4, tied=tied, max_iter=3, tol=0, random_state=0).fit(X).prior_
         assert prior.tied == tied
         if model is DiscreteSparseCoding:

@@ -30,8 +30,10 @@ start = perf_counter()
 model.set_callbacks(ProgressBar()).fit(X)
 probability = model.prior_.probability
 print(f"learned in {perf_counter() - start:.1f} s, {model.n_iter_} iterations")
-print(f"probability of a component being active  {probability:.4f}")
-print(f"components active in a patch on average  {probability * 120:.2f}")
+print(
+    f"probability of a component being active  {probability.min():.4f} to {probability.max():.4f}"
+)
+print(f"components active in a patch on average  {probability.sum():.2f}")
 print(f"standard deviation of the noise          {model.noise_variance_**0.5:.3f}")
 print(f"score                                    {model.score(X):.2f} nats per patch")
 

@@ -37,7 +37,7 @@ for name, components in list(learned.items())[1:]:
     truth = np.abs(bars) if "NMF" in name else bars
     found = recovered_components(components, truth, ignore_sign=name == "ICA")
     print(f"{name:25} {found:2} of 10 bars")
-print(f"bars active on average    {10 * model.prior_.probability:.2f}, in the data 2")
+print(f"bars active on average    {model.prior_.probability.sum():.2f}, in the data 2")
 print(f"deviation of the noise    {model.noise_variance_**0.5:.2f}, in the data 2")
 
 # %%

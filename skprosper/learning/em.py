@@ -79,7 +79,8 @@ def _disturbed(parameters, step, unit, learn, superposition, random_state):
     if step.components_noise and "components" in learn:
         # on what active components add to the data
         # a millionfold noise already leaves nothing of them
-        scale = min(step.components_noise, 1e6) * unit / prior.amplitudes(len(W))[:, None]
+        scale = np.minimum(min(step.components_noise, 1e6) * unit, noise.deviations)
+        scale = scale / prior.amplitudes(len(W))[:, None]
         W = superposition.allowed(W + scale * random_state.standard_normal(W.shape))
     if step.prior_noise and "prior" in learn:
         prior = prior.perturbed(step.prior_noise, len(W), random_state)
@@ -190,7 +191,7 @@ def run_em(
             run.halve_step()
         else:
             after = iteration.maximised(learned, floor, steady)
-            halves = step.exact and not superposition.linear and "components" in learn
+            halves = step.exact and not (superposition.linear and enough) and "components" in learn
             run.last_step = (run.parameters, after) if halves else None
             run.parameters = after
             run.previous = bound if step.exact else -np.inf

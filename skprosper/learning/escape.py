@@ -196,6 +196,8 @@ def _unmixed(problem, evidence, random_state):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             sources = ica.fit_transform(white)
+        if n < _ROWS and ica.n_iter_ == _ICA["max_iter"]:
+            continue
         # sources of variance 1, codes = sources @ mixing
         mixing = ica.components_ @ root * deviation
         # the size of a cause that is seldom active, from its moments

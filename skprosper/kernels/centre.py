@@ -25,6 +25,9 @@ from .vector_math import INLINE, JIT, maximum
 
 # Latents of a block whose best gain is kept, such that taking one costs no pass over all.
 _BLOCK = 16
+# Terms that differ by less than this share are equal but for rounding errors. In single
+# precision it is less than what `steadied` keeps components apart by.
+_TIED, _TIED_SINGLE = 1e-8, 5e-7
 
 
 class Search(NamedTuple):
@@ -131,17 +134,25 @@ def take_best(gains, peaks):
 
 
 @njit(**INLINE)
+def margin_of(terms):
+    """Return the factor by which a term has to exceed an earlier one to win a pixel."""
+    return terms.dtype.type(1.0 + (_TIED if terms.itemsize == 8 else _TIED_SINGLE))
+
+
+@njit(**INLINE)
 def join(search, h, v, component):
-    """Let the term of one more latent compete; of equal terms that of the earlier wins."""
+    """Let the term of one more latent compete; of terms that tie that of the earlier wins."""
     top, second, top_by, second_by = search.top, search.second, search.top_by, search.second_by
+    margin = margin_of(top)
     for d in range(top.size):
         t, m, r = v * component[d], top[d], second[d]
         i, j = top_by[d], second_by[d]
         first, next_ = abs(t) > abs(m), abs(t) > abs(r)
+        wins, places = abs(t) > margin * abs(m), abs(t) > margin * abs(r)
         top[d] = t if first else m
-        top_by[d] = h if first else i
+        top_by[d] = h if wins else i
         second[d] = m if first else (t if next_ else r)
-        second_by[d] = i if first else (h if next_ else j)
+        second_by[d] = i if wins else (h if places else j)
 
 
 @njit(**INLINE)

@@ -41,6 +41,7 @@ from .centre import (
     join,
     least_negative,
     make_search,
+    margin_of,
     slack_of,
     take_best,
 )
@@ -49,9 +50,6 @@ from .linear import insert_state
 from .selection import best_gains
 from .vector_math import INLINE, JIT, exp, maximum
 
-# Terms that differ by less than this share are equal but for rounding errors. In single
-# precision it is less than what `steadied` keeps components apart by.
-_TIED, _TIED_SINGLE = 1e-8, 5e-7
 # Centres tried for one data point, each a better state than the last.
 _MOST_CENTRES = 8
 
@@ -414,7 +412,7 @@ def walk_wins(trees, point, work):
     n_states = point.last - point.first
     work.won[:] = 0.0
     left[0] = weights[0]
-    margin = work.y.dtype.type(1.0 + (_TIED if work.y.itemsize == 8 else _TIED_SINGLE))
+    margin = margin_of(work.y)
     open_depth = np.int64(0)
     for s in range(1, n_states + 1):
         depth = np.int64(trees.depths[point.first + s]) if s < n_states else 1
@@ -512,10 +510,11 @@ def credit_state(model, y, kinds, q, numerator, denominator):
 def strongest(model, kinds, d):
     """Return the latent of the strongest term of a pixel, H at 0, and the term."""
     winner, top = np.int64(kinds.size), model.values.dtype.type(0.0)
+    margin = margin_of(model.components)
     for h in range(kinds.size):
         if kinds[h] > 0:
             t = model.single_values[kinds[h] - 1] * model.components[h, d]
-            if abs(t) > abs(top):
+            if abs(t) > margin * abs(top):
                 winner, top = h, t
     return winner, top
 
@@ -630,19 +629,20 @@ def value_wins(model, point, work, h, kind, q, numerator, denominator):
     """Move the weight of another value of a core latent from the centre's winners."""
     search, y = work.search, work.y
     none, k = search.kinds.size, kind - 1
+    margin = margin_of(y)
     for d in range(y.size):
         by, rival, i = search.top_by[d], search.top[d], search.top_by[d]
         if by == h:
             rival, i = search.second[d], search.second_by[d]
         t = model.single_values[k] * model.components[h, d]
-        if abs(t) <= abs(rival) and by != h and by != none:
+        if abs(t) <= margin * abs(rival) and by != h and by != none:
             continue
         if by == none:
             credit_all(model, point, work, none, d, -q, numerator, denominator)
         else:
             v = model.values[search.kinds[by] - 1]
             credit(numerator, denominator, by, d, v, -q, y)
-        if abs(t) > abs(rival):
+        if abs(t) > margin * abs(rival):
             credit(numerator, denominator, h, d, model.values[k], q, y)
         elif i < none:
             credit(numerator, denominator, i, d, model.values[search.kinds[i] - 1], q, y)

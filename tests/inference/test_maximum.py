@@ -133,6 +133,27 @@ def test_statistics_and_bound_equal_enumeration(superposition, prior, truncation
         assert_allclose(sums[name], value, **EXACT, err_msg=name)
 
 
+@pytest.mark.parametrize("prior", ["binary", "discrete"])
+@pytest.mark.parametrize("superposition", MAXIMA)
+def test_rounding_does_not_tell_which_of_equal_terms_of_the_core_wins(superposition, prior):
+    rng = np.random.default_rng(0)
+    W = rng.uniform(1.0, 3.0, (6, 12))
+    W[1, :4], W[1, 4:6], W[4, 6:8] = 4.0, 6.0, 6.0  # what the two alone explain is much
+    X = W.max(axis=0) + 0.1 * rng.standard_normal((10, 12))
+    start, _, _ = PRIORS[prior]
+    sums = []
+    for rounding in (1e-14, -1e-14):
+        rounded = W.copy()
+        rounded[4, :4] = (1.0 + rounding) * rounded[1, :4]
+        parameters = Parameters(rounded, start.start(6), IsotropicNoise(0.01), None)
+        e_step = SUPERPOSITIONS[superposition].e_step(parameters.prior)
+        e_step = e_step(parameters, Truncation(2, 1), np.float64)
+        sums.append(e_step.complete(e_step.statistics(X, np.ones(len(X)))))
+    assert sums[0]["counts"].sum() > 2 * len(X)  # more than the candidates are active
+    for name in ("counts", "numerator", "denominator"):
+        assert_allclose(sums[0][name], sums[1][name], rtol=1e-8, atol=1e-8, err_msg=name)
+
+
 @pytest.mark.parametrize("prior", ["binary", "ternary", "discrete"])
 @pytest.mark.parametrize("superposition", MAXIMA)
 def test_gradient_of_the_bound_vanishes_at_convergence(superposition, prior):

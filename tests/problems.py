@@ -15,10 +15,10 @@ from skprosper import (
 from skprosper.priors import BinaryPrior, DiscretePrior, TernaryPrior
 
 PRIORS = {
-    "binary": (BinaryPrior(0.2), [1.0], [0.2]),
-    "ternary": (TernaryPrior(0.3), [-1.0, 1.0], [0.15, 0.15]),
+    "binary": (BinaryPrior(0.2, tied=True), [1.0], [0.2]),
+    "ternary": (TernaryPrior(0.3, tied=True), [-1.0, 1.0], [0.15, 0.15]),
     "discrete": (
-        DiscretePrior((-0.5, 0, 1, 2), (0.1, 0.6, 0.2, 0.1)),
+        DiscretePrior((-0.5, 0, 1, 2), (0.1, 0.6, 0.2, 0.1), tied=True),
         [-0.5, 1.0, 2.0],
         [0.1, 0.2, 0.1],
     ),

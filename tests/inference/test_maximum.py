@@ -159,7 +159,7 @@ def test_rounding_does_not_tell_which_of_equal_terms_of_the_core_wins(superposit
 def test_gradient_of_the_bound_vanishes_at_convergence(superposition, prior):
     start, values, _ = PRIORS[prior]
     if prior == "discrete":  # a value that never wins is not identified
-        start, values = DiscretePrior((0, 1, 2), (0.6, 0.25, 0.15)), [1.0, 2.0]
+        start, values = DiscretePrior((0, 1, 2), (0.6, 0.25, 0.15), tied=True), [1.0, 2.0]
     rng = np.random.default_rng(0)
     components = np.array([[3.0, 1.0, 2.0, 0.5], [0.5, 3.0, 1.0, 2.0], [2.0, 0.5, 4.0, 1.0]])
     if superposition == "magnitude-maximum":

@@ -14,6 +14,8 @@ from .problem import Parameters
 _SETTLED = 1e-2
 # A bound that falls by more, in nats, has fallen by more than rounding errors.
 _FALLEN = 1e-6
+# A start is given up where so many times its last gain in each iteration left is not enough.
+_HOPE = 4.0
 
 
 @dataclass
@@ -204,7 +206,7 @@ def run_em(
                 most = max_iter - run.spent
                 _escape(problem, run, step, learn, floor, most, max(tol, _SETTLED), random_state)
         ahead = max_iter - len(run.lower_bounds)
-        run.lost = plain and not fell and np.isfinite(gain) and bound + ahead * gain < rival
+        run.lost = plain and not fell and np.isfinite(gain) and bound + _HOPE * ahead * gain < rival
         if on_iteration(run):
             break
     return run

@@ -116,11 +116,10 @@ def _of_values(prior, linear):
     always = np.flatnonzero(1.0 - active <= (1.0 + _AT) * prior.n_values * PROBABILITY_FLOOR)
     if always.size:
         which = "every component" if active.size == 1 else _named("component", always)
-        yield (
-            f"{which} is active in all data points, as an offset is: "
-            + ("set fit_offset=True or " if linear else "")
-            + "learn fewer components"
-        )
+        remedy = ("set fit_offset=True or " if linear else "") + "learn fewer components"
+        if prior.n_values > 1 and linear:
+            remedy = "a prior of fewer values and fit_offset=True say the same"
+        yield f"{which} is active in all data points, as an offset is: {remedy}"
     if active.size > 1:
         yield from _never(active <= (1.0 + _AT) * prior.n_values * PROBABILITY_FLOOR)
 

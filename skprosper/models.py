@@ -175,7 +175,7 @@ class DiscreteSparseCoding(SparseCoding):
     >>> X, codes, bars = make_bars(400, size=3, prior="discrete", random_state=0)
     >>> model = DiscreteSparseCoding(6, values=(0, 1, 2), random_state=0).fit(X)
     >>> model.prior_.probabilities.shape
-    (3,)
+    (3, 6)
     """
 
     prior = "discrete"

@@ -31,12 +31,12 @@ from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, Ternary
 
 # The named models and the parameters that only they have.
 NAMED = {
-    BinarySparseCoding: set(),
-    TernarySparseCoding: set(),
-    DiscreteSparseCoding: {"values"},
+    BinarySparseCoding: {"tied"},
+    TernarySparseCoding: {"tied"},
+    DiscreteSparseCoding: {"values", "tied"},
     GaussianSparseCoding: {"covariance", "learn_mean"},
-    MaximalCausesAnalysis: set(),
-    MaximumMagnitudeCausesAnalysis: set(),
+    MaximalCausesAnalysis: {"tied"},
+    MaximumMagnitudeCausesAnalysis: {"tied"},
 }
 
 
@@ -95,7 +95,12 @@ def test_grid_search_picks_the_true_prior(true):
     X, _, _ = make_bars(900, size=3, prior=true, random_state=0, **kind)
     grid = {"prior": ["binary", "ternary", "discrete", "spike-slab"]}
     search = GridSearchCV(SparseCoding(6, random_state=0), grid, cv=3).fit(X)
-    assert search.best_params_["prior"] == true
+    scores = dict(zip(grid["prior"], search.cv_results_["mean_test_score"], strict=True))
+    others = [score for prior, score in scores.items() if prior != true]
+    if true == "binary":  # 0, 1 and 2 with no use for 2 are 0 and 1
+        assert_allclose(scores.pop("discrete"), scores["binary"], atol=1e-2)
+        others = [scores["ternary"], scores["spike-slab"]]
+    assert scores[true] > max(others)
 
 
 def test_grid_search_reaches_the_parameters_of_a_prior():

@@ -4,6 +4,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from problems import NAMED
 
 from skprosper import (
     BinarySparseCoding,
@@ -47,8 +48,11 @@ def test_an_offset_takes_where_the_data_lie(model, noise, shift):
     settings = dict(fit_offset=True, noise=noise, random_state=0, max_iter=30)
     expected = model(6, **settings).fit(X)
     shifted = model(6, **settings).fit(X + shift)
-    assert_allclose(shifted.score(X + shift), expected.score(X), rtol=0, atol=5e-3)
-    assert_allclose(shifted.offset_ - shift, expected.offset_, atol=0.05)
+    found = shifted.score(X + shift)
+    # digits lost may lead to another optimum, but to no worse one
+    assert found > expected.score(X) - 5e-3
+    if found < expected.score(X) + 5e-3:
+        assert_allclose(shifted.offset_ - shift, expected.offset_, atol=0.05)
 
 
 @pytest.mark.parametrize("model", LINEAR)
@@ -123,11 +127,12 @@ def test_weights_that_are_shares_count_rows(model, weight, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("model", MODELS)
-def test_huge_weights_leave_a_fit_of_the_data(model, dtype):
-    data, weights = X.astype(dtype), np.full(400, 1e305)
-    expected = model(6, random_state=0, max_iter=40).fit(data)
-    weighted = model(6, random_state=0, max_iter=40).fit(data, sample_weight=weights)
+@pytest.mark.parametrize("model, kind, ignore_sign", NAMED)
+def test_huge_weights_leave_a_fit_of_the_data(model, kind, ignore_sign, dtype):
+    data = make_bars(400, size=3, random_state=0, **kind)[0].astype(dtype)
+    weights = np.full(400, 1e305)
+    expected = model(6, random_state=0).fit(data)
+    weighted = model(6, random_state=0).fit(data, sample_weight=weights)
     assert weighted.score(data, sample_weight=weights) > expected.score(data) - 0.01
 
 

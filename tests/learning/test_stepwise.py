@@ -188,9 +188,11 @@ MODELS_OF_BARS = [
 
 @pytest.mark.parametrize("model", MODELS_OF_BARS)
 def test_five_passes_of_small_batches_come_to_what_fit_finds(model):
-    # bars that add up are no data of the magnitude maximum, and leave it many optima
-    own = model is MaximumMagnitudeCausesAnalysis
-    kind = dict(superposition="magnitude-maximum", signed=True) if own else {}
+    # bars that add up are no data of the maxima, and leave them many optima
+    kind = {
+        MaximalCausesAnalysis: dict(superposition="maximum"),
+        MaximumMagnitudeCausesAnalysis: dict(superposition="magnitude-maximum", signed=True),
+    }.get(model, {})
     data = make_bars(400, size=3, random_state=0, **kind)[0]
     stream = model(6, random_state=0)
     for _ in range(5):
@@ -209,7 +211,7 @@ def test_one_row_at_a_time_learns_what_batches_learn(model, params):
     batches.partial_fit(X[:120])
     for rows in np.split(X[120:], 8):
         batches.partial_fit(rows)
-    assert abs(single.score(X) - batches.score(X)) < 0.1
+    assert single.score(X) > batches.score(X) - 0.1
     assert single.n_iter_ == 481
 
 
@@ -295,7 +297,7 @@ def test_a_fitted_model_is_not_overthrown_by_one_row():
 
 
 def test_a_stream_begins_anew_from_components_that_were_changed():
-    stream = BinarySparseCoding(6, random_state=0).partial_fit(X).partial_fit(X)
+    stream = BinarySparseCoding(6, tied=True, random_state=0).partial_fit(X).partial_fit(X)
     stream.components_ = stream.components_[:5]
     stream.set_params(n_components=5).partial_fit(X)
     assert stream.components_.shape == (5, 9) and stream.n_iter_ == 1

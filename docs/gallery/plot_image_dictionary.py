@@ -25,7 +25,7 @@ print(f"{len(X)} patches of {X.shape[1]} pixels")
 # A latent is -1, 0 or 1: an edge may come with either contrast. The progress bar is
 # scikit-learn's own callback.
 
-model = TernarySparseCoding(n_components=120, n_jobs=2, random_state=0)
+model = TernarySparseCoding(n_components=120, tol=0.01, n_jobs=2, random_state=0)
 start = perf_counter()
 model.set_callbacks(ProgressBar()).fit(X)
 probability = model.prior_.probability

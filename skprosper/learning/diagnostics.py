@@ -9,8 +9,8 @@ from ..messages import warn_user
 # Data points of a chunk for which a wider truncation is tried, and most states it may have.
 _ROWS, _MOST_STATES = 128, 50_000
 # What a wider truncation adds to the bound, in nats per data point, above which a fit may be
-# biased.
-_BIASED = 0.1
+# biased: around the best state, and around 0, where a little more says little of what is missing.
+_BIASED, _BIASED_ZERO = 0.5, 0.1
 
 
 def diagnose(problem, parameters):
@@ -28,7 +28,7 @@ def diagnose(problem, parameters):
 
 def warn_of_gap(gap, truncation):
     """Warn where a wider truncation would add much to the bound."""
-    if gap > _BIASED:
+    if gap > (_BIASED if truncation.best else _BIASED_ZERO):
         remedy = "Raise n_candidates and max_changes"
         if not truncation.best:
             remedy += ", or take center='best'"

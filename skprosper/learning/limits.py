@@ -114,7 +114,8 @@ def _of_prior(prior, linear):
 def _of_values(prior, linear):
     active = prior.active_probabilities().sum(axis=0)
     always = np.flatnonzero(1.0 - active <= (1.0 + _AT) * prior.n_values * PROBABILITY_FLOOR)
-    if always.size:
+    # a few with probabilities of their own stand for an offset, and do no harm
+    if 2 * always.size > active.size:
         which = "every component" if active.size == 1 else _named("component", always)
         remedy = ("set fit_offset=True or " if linear else "") + "learn fewer components"
         if prior.n_values > 1 and linear:

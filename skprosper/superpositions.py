@@ -5,14 +5,6 @@ from dataclasses import replace
 import numpy as np
 from scipy import linalg
 
-from .inference.linear import LinearEStep
-from .inference.maximum import (
-    MagnitudeMaximumEStep,
-    MaximumEStep,
-    check_components,
-    superpose,
-)
-from .inference.spike_slab import SpikeSlabEStep
 from .kernels.order import kept_in_order
 from .priors import SpikeSlabPrior
 
@@ -79,7 +71,14 @@ class LinearSuperposition(_Superposition):
     @staticmethod
     def e_step(prior):
         """Return the class of the E-step for a prior."""
-        return SpikeSlabEStep if isinstance(prior, SpikeSlabPrior) else LinearEStep
+        # imported where first needed: to declare a kernel's functions takes numba its time
+        if isinstance(prior, SpikeSlabPrior):
+            from .inference.spike_slab import SpikeSlabEStep
+
+            return SpikeSlabEStep
+        from .inference.linear import LinearEStep
+
+        return LinearEStep
 
     @staticmethod
     def superpose(codes, components):
@@ -148,6 +147,35 @@ def solve_semidefinite(second, cross, previous, amplitudes):
     return W
 
 
+def superposed(codes, components, magnitude):
+    """Return ybar of each code, shape (n_samples, n_features).
+
+    The maximum of s_h W_hd over all latents, inactive ones taking part with 0, or, with
+    ``magnitude``, the s_h W_hd of largest magnitude.
+    """
+    codes = np.asarray(codes)
+    shape, dtype = (len(codes), components.shape[1]), np.result_type(codes, components)
+    result = np.zeros(shape, dtype)
+    if not magnitude:
+        result[np.all(codes != 0, axis=1)] = -np.inf
+    for h in range(len(components)):
+        rows = np.flatnonzero(codes[:, h])
+        term, best = np.multiply.outer(codes[rows, h], components[h]), result[rows]
+        wins = np.abs(term) > np.abs(best) if magnitude else term > best
+        result[rows] = np.where(wins, term, best)
+    return result
+
+
+def check_components(components):
+    """Raise where components of the maximum superposition are negative."""
+    if components.min() < 0.0:
+        raise ValueError(
+            "components of superposition='maximum' must not be negative; the smallest entry "
+            f"is {components.min():g}. Use superposition='magnitude-maximum' for components "
+            "of any sign."
+        )
+
+
 class MagnitudeMaximumSuperposition(_Superposition):
     """ybar_d(s) is the s_h W_hd of largest magnitude, with its sign."""
 
@@ -194,12 +222,14 @@ class MagnitudeMaximumSuperposition(_Superposition):
     @staticmethod
     def e_step(prior):
         """Return the class of the E-step for a prior."""
+        from .inference.maximum import MagnitudeMaximumEStep
+
         return MagnitudeMaximumEStep
 
     @classmethod
     def superpose(cls, codes, components):
         """Return ybar of each code, shape (n_samples, n_features)."""
-        return superpose(codes, components, cls.magnitude)
+        return superposed(codes, components, cls.magnitude)
 
     @staticmethod
     def steadied(before, after, statistics):
@@ -264,6 +294,8 @@ class MaximumSuperposition(MagnitudeMaximumSuperposition):
     @staticmethod
     def e_step(prior):
         """Return the class of the E-step for a prior."""
+        from .inference.maximum import MaximumEStep
+
         return MaximumEStep
 
 

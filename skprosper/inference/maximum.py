@@ -5,39 +5,11 @@ import numpy as np
 from ..kernels import maximum as kernel
 from ..kernels.centre import pairwise_overlap
 from ..kernels.linear import add_outer
+from ..superpositions import check_components
 from .base import _DENSE, BLOCK_ROWS, Posteriors, Precision, blocks, codes_of, stacked
 
 # Inactive latents whose changes the search of the best state looks at, at least.
 _SCREENED = 16
-
-
-def superpose(codes, components, magnitude):
-    """Return ybar of each code, shape (n_samples, n_features).
-
-    The maximum of s_h W_hd over all latents, inactive ones taking part with 0, or, with
-    ``magnitude``, the s_h W_hd of largest magnitude.
-    """
-    codes = np.asarray(codes)
-    shape, dtype = (len(codes), components.shape[1]), np.result_type(codes, components)
-    result = np.zeros(shape, dtype)
-    if not magnitude:
-        result[np.all(codes != 0, axis=1)] = -np.inf
-    for h in range(len(components)):
-        rows = np.flatnonzero(codes[:, h])
-        term, best = np.multiply.outer(codes[rows, h], components[h]), result[rows]
-        wins = np.abs(term) > np.abs(best) if magnitude else term > best
-        result[rows] = np.where(wins, term, best)
-    return result
-
-
-def check_components(components):
-    """Raise where components of the maximum superposition are negative."""
-    if components.min() < 0.0:
-        raise ValueError(
-            "components of superposition='maximum' must not be negative; the smallest entry "
-            f"is {components.min():g}. Use superposition='magnitude-maximum' for components "
-            "of any sign."
-        )
 
 
 def _fitted(array, width, fill):

@@ -6,7 +6,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from problems import PRIORS
 from sklearn.exceptions import ConvergenceWarning
 
-from skprosper import BinarySparseCoding, SparseCoding
+from skprosper import (
+    BinarySparseCoding,
+    DiscreteSparseCoding,
+    GaussianSparseCoding,
+    SparseCoding,
+)
 from skprosper.datasets import make_bars, make_sparse_coding
 from skprosper.metrics import match_components, recovered_components
 from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior
@@ -199,6 +204,34 @@ def test_sample_weight_of_two_equals_the_row_twice():
     repeated = BinarySparseCoding(6, random_state=0, max_iter=20).fit(np.repeat(X, weights, axis=0))
     assert_allclose(weighted.components_, repeated.components_, rtol=1e-7)
     assert_allclose(weighted.lower_bounds_, repeated.lower_bounds_, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "model, seed",
+    [
+        (BinarySparseCoding, 97),
+        (BinarySparseCoding, 115),
+        (BinarySparseCoding, 125),
+        (DiscreteSparseCoding, 17),
+        (DiscreteSparseCoding, 117),
+        (GaussianSparseCoding, 3),
+    ],
+)
+def test_rounding_does_not_decide_what_few_rows_of_noise_become(model, seed):
+    # fewer rows than tell the components apart: directions that nothing determines, ICA that
+    # does not end, disturbances beyond the noise would let a last bit grow
+    rng = np.random.default_rng(seed)
+    n_rows, n_components, n_features = (int(rng.integers(*r)) for r in ((5, 61), (2, 31), (2, 41)))
+    data = rng.uniform(size=(n_rows, n_features))
+    weights = rng.integers(0, 5, n_rows)
+    weights[:2] = 1
+    order = np.random.default_rng(seed).permutation(n_rows)
+    weighted = model(n_components, random_state=seed).fit(
+        data[order], sample_weight=weights[order].astype(float)
+    )
+    repeated = model(n_components, random_state=seed).fit(np.repeat(data, weights, axis=0))
+    codes = weighted.transform(data)
+    assert_allclose(codes, repeated.transform(data), atol=1e-7 * np.abs(codes).max())
 
 
 @pytest.mark.parametrize("prior", ["binary", "spike-slab"])

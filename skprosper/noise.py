@@ -16,11 +16,13 @@ class _IndependentNoise:
     """Noise that is independent over the observed dimensions."""
 
     each_feature = False  # whether a feature has a variance of its own
+    independent = True  # of that of other features
 
     def __init__(self, variance):
         self.variance = variance
 
-    def _variances(self, n_features):
+    def variances(self, n_features):
+        """Return the variance of each feature, shape (n_features,)."""
         return np.broadcast_to(np.asarray(self.variance, np.float64), (n_features,))
 
     @property
@@ -30,19 +32,23 @@ class _IndependentNoise:
 
     def precision_weighted(self, rows):
         """Return ``rows`` times the inverse covariance, shape (n, n_features)."""
-        return rows / self._variances(rows.shape[1])
+        return rows / self.variances(rows.shape[1])
 
     def log_normaliser(self, n_features):
         """Return the log density at the mean, in nats."""
-        return -0.5 * np.log(2.0 * np.pi * self._variances(n_features)).sum()
+        return self.log_normalisers(n_features).sum()
+
+    def log_normalisers(self, n_features):
+        """Return the log density of each feature at its mean, in nats."""
+        return -0.5 * np.log(2.0 * np.pi * self.variances(n_features))
 
     def quadratic(self, X):
         """Return x^T Sigma^-1 x of every row, shape (n,), float64."""
-        return row_squares(X, 1.0 / self._variances(X.shape[1]))
+        return row_squares(X, 1.0 / self.variances(X.shape[1]))
 
     def trace(self, second_moment):
         """Return tr(Sigma^-1 M) of what `second_moment` returned."""
-        return float(np.sum(second_moment / self._variances(len(second_moment))))
+        return float(np.sum(second_moment / self.variances(len(second_moment))))
 
     @staticmethod
     def second_moment(X, weights):
@@ -56,16 +62,26 @@ class _IndependentNoise:
 
     def sample(self, n_samples, n_features, random_state):
         """Draw noise of shape (n_samples, n_features)."""
-        scale = np.sqrt(self._variances(n_features))
+        scale = np.sqrt(self.variances(n_features))
         return scale * random_state.standard_normal((n_samples, n_features))
 
 
 class IsotropicNoise(_IndependentNoise):
     """One variance for all observed dimensions; ``variance`` is a float."""
 
-    def updated(self, second_moment, floor):
-        """Return the noise of the M-step from the residual's mean second moment."""
-        return type(self)(max(float(np.mean(second_moment)), floor))
+    def updated(self, second_moment, floor, observed=None):
+        """Return the noise of the M-step from the residual's mean second moment.
+
+        observed (n_features,) are the weights of the rows that it is the mean over.
+        """
+        if observed is None:
+            return type(self)(max(float(np.mean(second_moment)), floor))
+        second_moment = np.broadcast_to(second_moment, observed.shape)
+        return type(self)(max(float(np.average(second_moment, weights=observed)), floor))
+
+    def restricted(self, seen):
+        """Return the noise of some features."""
+        return self
 
 
 class DiagonalNoise(_IndependentNoise):
@@ -73,15 +89,25 @@ class DiagonalNoise(_IndependentNoise):
 
     each_feature = True
 
-    def updated(self, second_moment, floor):
-        """Return the noise of the M-step from the residual's mean second moment."""
+    def updated(self, second_moment, floor, observed=None):
+        """Return the noise of the M-step from the residual's mean second moment.
+
+        Of a feature that no row observes nothing is learned.
+        """
+        if observed is not None:
+            second_moment = np.where(observed > 0.0, second_moment, self.variance)
         return type(self)(np.maximum(second_moment, floor))
+
+    def restricted(self, seen):
+        """Return the noise of some features."""
+        return type(self)(self.variance[seen])
 
 
 class FullNoise:
     """A full covariance; ``variance`` is (n_features, n_features)."""
 
     each_feature = True
+    independent = False
 
     def __init__(self, variance):
         self.variance = variance
@@ -127,6 +153,21 @@ class FullNoise:
         """Draw noise of shape (n_samples, n_features)."""
         z = random_state.standard_normal((n_samples, n_features))
         return z @ np.tril(self._factor[0]).T
+
+    def variances(self, n_features):
+        """Return the variance of each feature, shape (n_features,)."""
+        return np.diag(self.variance)
+
+    def restricted(self, seen):
+        """Return the noise of some features."""
+        return type(self)(self.variance[np.ix_(seen, seen)])
+
+    def regression(self, seen):
+        """Return what features tell of the others: B with x_M = B x_O + rest, its covariance."""
+        covariance = self.variance[np.ix_(seen, ~seen)]
+        factor = linalg.cho_factor(self.variance[np.ix_(seen, seen)], lower=True)
+        B = linalg.cho_solve(factor, covariance).T
+        return B, self.variance[np.ix_(~seen, ~seen)] - B @ covariance
 
     def updated(self, second_moment, floor):
         """Return the noise of the M-step from the residual's mean second moment."""

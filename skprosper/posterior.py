@@ -4,12 +4,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import assert_all_finite
-
 from .inference.base import codes_of, stacked
-from .inference.tasks import MethodOnChunk
+from .inference.tasks import MethodOnChunk, e_step_of
 from .kernels.states import count_states
-from .validation import check_reach
 
 # States per data point up to which a posterior grows.
 _MOST_STATES = 50_000
@@ -164,17 +161,17 @@ def _inferred(X, n_states, workers, e_step, truncation):
     n_components, n_values = len(e_step.components), e_step.prior.n_values
     n_states = min(n_states, n_states_of(truncation, n_components, n_values))
     parts = list(workers.map(_Inference(e_step, n_states), X))
-    support, values, log_joint, log_evidence, entropy = stacked([top for top, _ in parts])
+    top = stacked([top for top, _ in parts])
     return Posterior(
-        support=support,
-        values=values,
-        variances=e_step.variances(support),
-        probabilities=np.exp(log_joint - log_evidence[:, None]),
+        support=top.support,
+        values=top.values,
+        variances=top.variances,
+        probabilities=np.exp(top.log_joint - top.log_evidence[:, None]),
         marginals=np.concatenate([marginals for _, marginals in parts]),
-        entropy=entropy,
-        log_evidence=log_evidence,
-        max_changes=np.full(len(support), truncation.max_changes),
-        truncation_gap=np.zeros(len(support)),
+        entropy=top.entropy,
+        log_evidence=top.log_evidence,
+        max_changes=np.full(len(top.support), truncation.max_changes),
+        truncation_gap=np.zeros(len(top.support)),
     )
 
 
@@ -207,6 +204,5 @@ class _Inference:
         self.e_step, self.n_states = e_step, n_states
 
     def __call__(self, X, weights=None):
-        assert_all_finite(X, input_name="X")
-        check_reach(X, self.e_step.noise)
-        return self.e_step.top_states(X, self.n_states), self.e_step.codes(X, "probability")
+        e_step = e_step_of(X, self.e_step)
+        return e_step.top_states(X, self.n_states), e_step.codes(X, "probability")

@@ -68,6 +68,11 @@ class _ValuedPrior(BaseEstimator):
         active = np.broadcast_to(active, (len(active), n_components))
         return self.active_values @ active, self.active_values**2 @ active
 
+    def code_covariance(self, n_components):
+        """Return the variances of the codes, which are independent, (n_components,)."""
+        first, second = self.moments(n_components)
+        return second - first**2
+
     def amplitudes(self, n_components):
         """Return the root mean square of each latent where it is active, (n_components,)."""
         active = self.active_probabilities(n_components)
@@ -475,6 +480,15 @@ class SpikeSlabPrior(BaseEstimator):
         """Return E[s_h] and E[s_h^2], each of shape (n_components,)."""
         square = self.mean**2 + self._variances()
         return self.probability * self.mean, self.probability * square
+
+    def code_covariance(self, n_components):
+        """Return the variances (n_components,) of the codes, or their covariance."""
+        first, second = self.moments(n_components)
+        if self.covariance.ndim == 1:
+            return second - first**2
+        covariance = np.outer(self.probability, self.probability) * self.covariance
+        covariance[np.diag_indices(n_components)] = second - first**2
+        return covariance
 
     def amplitudes(self, n_components):
         """Return the root mean square of each latent where it is active, (n_components,)."""

@@ -24,6 +24,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .annealing import Annealing
+from .inference.base import Parameters
 from .inference.tasks import EvidenceOfChunk, MethodOnChunk, SuperposedChunk
 from .learning.diagnostics import diagnose, warn_of_gap
 from .learning.em import (
@@ -35,7 +36,7 @@ from .learning.em import (
 from .learning.initialisation import INITIALISATIONS, start_moments, start_parameters
 from .learning.limits import warn_of_limits
 from .learning.moments import data_squares
-from .learning.problem import Parameters, Problem
+from .learning.problem import Problem
 from .learning.stepwise import Stream, averaged_moments, n_rows, rows_wanted, step
 from .messages import warn_user
 from .noise import NOISES
@@ -46,6 +47,7 @@ from .superpositions import SUPERPOSITIONS
 from .validation import (
     check_chunk,
     check_data_cut,
+    check_holes,
     check_instance,
     check_learn,
     check_scale,
@@ -451,6 +453,7 @@ class SparseCoding(
             moments = workers.sum(moments, X, sample_weight)["moments"]
             check_weight(moments.weight)
             check_scale(moments, X.dtype, self.fit_offset)
+            check_holes(moments, self._annealing())
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
             state = FitState(self._fingerprint(moments, warm), random_state)
             self._fit_state = state
@@ -625,6 +628,7 @@ class SparseCoding(
             check_weight(batch.weight)
             moments = averaged_moments(stream.moments, batch, stream.rate(batch.weight))
             check_scale(moments, X.dtype, self.fit_offset)
+            check_holes(moments, self._annealing())
             problem = Problem(X, sample_weight, workers, superposition, truncation, moments)
             if not stream.begun:
                 if learned is None:
@@ -869,6 +873,33 @@ class SparseCoding(
         """
         return self._map(X, "reconstruct")
 
+    def impute(self, X, return_std=False):
+        """Return the data with the missing values replaced by their posterior mean.
+
+        Parameters
+        ----------
+        X : array-like or dask array of shape (n_samples, n_features)
+            Data, NaN where missing.
+
+        return_std : bool, default=False
+            Whether to return the standard deviations too.
+
+        Returns
+        -------
+        X_imputed : ndarray or dask array of shape (n_samples, n_features), dtype of X
+            E[y_M | y_O] where a value is missing, X where it is not. With correlated noise
+            the residuals of what is observed tell of the noise of what is not.
+
+        std : ndarray or dask array of shape (n_samples, n_features), dtype of X
+            Standard deviation of each value given the observed ones, noise included, in
+            the units of X; 0 where observed. Only if ``return_std`` is True.
+        """
+        if not isinstance(return_std, bool | np.bool_):
+            raise ValueError(f"return_std={return_std!r} is not valid; give True or False.")
+        both = self._map(X, "imputed")
+        n_features = self.n_features_in_
+        return (both[:, :n_features], both[:, n_features:]) if return_std else both[:, :n_features]
+
     def score_samples(self, X):
         """Return the lower bound of the log-likelihood of each data point.
 
@@ -978,4 +1009,5 @@ class SparseCoding(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = True
         return tags

@@ -17,6 +17,8 @@ _UNUSED = 1e-10
 _START_DIMENSIONS = 25
 # Magnitudes that differ by less, relatively, are equal but for rounding errors.
 _TIED = 1e-8
+# Missing values make steps of EM too short; up to 2 times as long a one raises the bound too.
+_LONGEST_STEP = 1.9
 # An entry of a component that wins less than this share of what the best one wins.
 _UNATTAINED = 1e-12
 
@@ -91,22 +93,32 @@ class LinearSuperposition(_Superposition):
 
         With an offset m the data of the statistics are y - m, and a latent that is
         always 1 carries the change of m.
+
+        Missing values of a feature, taken at their expectation, hold its components where
+        they are; its step is the longer the fewer rows observe it.
         """
         W, offset = parameters.components, parameters.offset
+        observed, weight = statistics.get("observed"), statistics["weight"]
         amplitudes = parameters.prior.amplitudes(len(W))
         cross, second = statistics["cross"], statistics["second"]
         if offset is not None:
-            codes, weight = statistics["codes"], statistics["weight"]
+            codes = statistics["codes"]
             W = np.vstack([W, np.zeros(W.shape[1])])
             amplitudes = np.append(amplitudes, 1.0)
             cross = np.vstack([cross, statistics["data"]])
             second = np.block([[second, codes[:, None]], [codes, weight]])
+        before = W
         if "components" in learn:
             W = solve_semidefinite(second, cross, W, amplitudes)
         elif offset is not None:
+            W = W.copy()
             W[-1] = (cross[-1] - second[-1, :-1] @ W[:-1]) / second[-1, -1]
+        if observed is not None:
+            weight = np.maximum(observed, np.finfo(np.float64).tiny)
+            step = np.minimum(statistics["weight"] / weight, _LONGEST_STEP)
+            W = np.where(step > 1.0, before + step * (W - before), W)
         explained = parameters.noise.explained(W, cross, second)
-        residual = (statistics["data_second"] - explained) / statistics["weight"]
+        residual = (statistics["data_second"] - explained) / weight
         if offset is None:
             return W, None, residual
         return W[:-1], offset + W[-1], residual
@@ -269,7 +281,9 @@ class MagnitudeMaximumSuperposition(_Superposition):
         that no state attains keeps its value.
         """
         W = parameters.components
-        residual = statistics["squared_error"] / (statistics["weight"] * W.shape[1])
+        observed = statistics.get("observed")
+        size = statistics["weight"] * W.shape[1] if observed is None else observed.sum()
+        residual = statistics["squared_error"] / size
         if "components" in learn:
             attained = statistics["denominator"]
             used = attained > _UNATTAINED * attained.max(initial=0.0)

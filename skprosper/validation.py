@@ -111,14 +111,36 @@ def check_weight(weight):
 
 
 def check_chunk(X, weights):
-    """Raise where a chunk is not valid: of a dask array it is seen here first."""
-    assert_all_finite(X, input_name="X")
+    """Raise where a chunk is not valid: of a dask array it is seen here first.
+
+    Returns whether values are missing.
+    """
+    missing = missing_values(X)
     if weights is not None:
         assert_all_finite(weights, input_name="sample_weight")
         if np.any(weights < 0):
             raise ValueError(
                 f"Negative values in sample_weight: {weights.min():g}; give weights of at least 0."
             )
+    return missing
+
+
+def missing_values(X):
+    """Return whether values are missing, which NaN says; raise where some are infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.sum(X)):
+            return False
+    assert_all_finite(X, allow_nan=True, input_name="X")
+    return bool(np.isnan(X).any())
+
+
+def check_holes(moments, annealing):
+    """Raise where data with missing values are to be ranked by how well they are explained."""
+    if moments.observed is not None and annealing is not None and np.any(annealing.data_cut):
+        raise ValueError(
+            f"data_cut={annealing.data_cut!r} leaves out the rows of least likelihood, which of "
+            "rows with missing values do not compare. Leave data_cut at 0."
+        )
 
 
 def check_scale(moments, dtype, centred):
@@ -173,7 +195,7 @@ def check_prior(prior, n_components, dtype):
 def check_start(components, noise, moments, dtype):
     """Raise where EM would start beyond the floating-point range."""
     high = _SCALE_LIMITS[dtype.name][1]
-    scale = np.sqrt(moments.square / moments.weight + moments.mean**2)
+    scale = np.sqrt(moments.variances + moments.mean**2)
     small = np.flatnonzero(scale >= high * noise.deviations)
     if small.size:
         raise ValueError(
@@ -197,7 +219,7 @@ def check_reach(X, noise):
     with np.errstate(over="ignore"):  # one pass over the data where all is well
         if np.sqrt(np.vdot(X, X)) < high * np.min(noise.deviations):
             return
-    largest = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
+    largest = np.fmax.reduce(np.abs(X), axis=0).astype(np.float64)  # of what is not missing
     most = np.broadcast_to(high * noise.deviations, largest.shape)
     beyond = np.flatnonzero(largest >= most)
     if beyond.size:

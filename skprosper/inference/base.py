@@ -1,5 +1,6 @@
 """What the E-steps share: blocks of rows, truncation, the linear Gaussian part."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,16 @@ BLOCK_ROWS = 256
 _WIDER = (2, 1)
 # Above this share of entries that matter, <s>^T Y is a dense product.
 _DENSE = 0.3
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Everything that EM learns."""
+
+    components: np.ndarray  # (H, D) float64
+    prior: object
+    noise: object
+    offset: np.ndarray | None  # (D,) float64, None where there is none
 
 
 class Truncation(NamedTuple):
@@ -52,6 +63,7 @@ class Posteriors(NamedTuple):
 
     support: np.ndarray  # (n, n_states, width) int64 active latents, -1: none
     values: np.ndarray  # (n, n_states, width) their values
+    variances: np.ndarray  # (n, n_states, width) those of slabs, given the active latents
     log_joint: np.ndarray  # (n, n_states) nats, -inf where there are fewer states
     log_evidence: np.ndarray  # (n,) nats
     entropy: np.ndarray  # (n,) nats, of the whole truncated posterior
@@ -62,7 +74,9 @@ def stacked(parts):
     width = max(part.support.shape[2] for part in parts)
     parts = [
         part._replace(
-            support=widened(part.support, width, -1), values=widened(part.values, width, 0)
+            support=widened(part.support, width, -1),
+            values=widened(part.values, width, 0),
+            variances=widened(part.variances, width, 0),
         )
         for part in parts
     ]
@@ -101,7 +115,7 @@ class LinearGaussianEStep:
 
     Holds what does not depend on the prior: projections, Gram matrix, the sums of the
     M-step. A subclass gives ``_prepare``, ``_infer``, ``_top_states`` and the prior's
-    part of the bound.
+    part of the bound, and what rows with missing values take (`missing`).
 
     Parameters
     ----------
@@ -112,6 +126,8 @@ class LinearGaussianEStep:
     temperature : tuple of two floats
         Temperatures of the likelihood and of the prior.
     """
+
+    linear, bottom = True, False
 
     def __init__(self, parameters, truncation, dtype, temperature=(1.0, 1.0)):
         self.prior, self.noise = parameters.prior, parameters.noise
@@ -232,19 +248,52 @@ class LinearGaussianEStep:
             return np.subtract(X, explained, dtype=np.float64)
         return X - self.offset - explained
 
-    def variances(self, support):
-        """Return the posterior variance of the values of `Posteriors`: they are exact."""
-        return np.zeros(support.shape, self.dtype)
-
     def top_states(self, X, n_states):
         """Return the `Posteriors` with the n_states most probable states."""
-        parts = []
-        for _, x in blocks(X, self.offset):
-            part = self._top_states(x @ self.projection.T, n_states)
-            constant = self._constant(x)
-            part = part._replace(
-                log_joint=part.log_joint + constant[:, None],
-                log_evidence=part.log_evidence + constant,
-            )
-            parts.append(part)
-        return stacked(parts)
+        return stacked([self.top_states_of_block(x, n_states) for _, x in blocks(X, self.offset)])
+
+    def top_states_of_block(self, x, n_states, holes=None):
+        """Return the `Posteriors` of a block of rows less the offset."""
+        part = self._top_states(x @ self.projection.T, n_states, holes)
+        constant = self._constant(x)
+        return part._replace(
+            log_joint=part.log_joint + constant[:, None],
+            log_evidence=part.log_evidence + constant,
+        )
+
+    @staticmethod
+    def imputed(X):
+        """Return the data, of which nothing is missing, and standard deviations of 0."""
+        return np.hstack([X, np.zeros_like(X)])
+
+    # What rows with missing values take; they are 0 where they miss something.
+
+    @property
+    def parameters(self):
+        """The parameters, but for rounding to the dtype."""
+        W = self.components.astype(np.float64)
+        return Parameters(W, self.prior, self.noise, self.offset)
+
+    def units_of_holes(self):
+        """Return components, their products with Sigma^-1, log odds, kinds of variables."""
+        unit = self.unit_of_holes.astype(self.dtype)[:, None]
+        return unit * self.components, unit * self.projection, self.odds_of_holes, self.n_kinds
+
+    def means_of_block(self, x, probability, holes):
+        """Return posterior means, or P(active), of a block, and its log evidence from 0."""
+        codes, evidence = x @ self.projection.T, np.empty(len(x))
+        self._infer(codes, np.ones(len(x)), self._new_sums(), evidence, probability, holes)
+        return codes, evidence
+
+    def reconstruct_block(self, x, holes):
+        """Return the posterior mean of the noiseless data less the offset."""
+        return self.means_of_block(x, False, holes)[0] @ self.components
+
+    @staticmethod
+    def moments_of_prior(prior, components):
+        """Return E[ybar] and E[ybar^2] under the prior, each (D,)."""
+        mean = prior.moments(len(components))[0] @ components
+        covariance = prior.code_covariance(len(components))
+        if covariance.ndim == 1:
+            return mean, covariance @ components**2 + mean**2
+        return mean, np.sum(components * (covariance @ components), axis=0) + mean**2

@@ -33,12 +33,12 @@ class LinearEStep(LinearGaussianEStep):
         second = np.zeros((n_components, n_components))
         return second, np.zeros((len(self.model.values), n_components))
 
-    def _infer(self, codes, weights, sums, evidence, probability=False):
+    def _infer(self, codes, weights, sums, evidence, probability=False, holes=None):
         n_candidates, _, best, pursuit = self.truncation
         return kernel.expectations(
             codes,
             weights,
-            self.model,
+            self._model(holes),
             self.states,
             n_candidates,
             best,
@@ -47,7 +47,34 @@ class LinearEStep(LinearGaussianEStep):
             *self.precision,
             *sums,
             evidence,
+            holes,
         )
+
+    n_kinds = 1
+
+    @property
+    def unit_of_holes(self):
+        """What the kernel's latents are in: those of the data."""
+        return np.ones(len(self.components))
+
+    @property
+    def odds_of_holes(self):
+        """The log odds, which a data point makes its bias of."""
+        return self.log_odds / self.temperature[1]
+
+    @property
+    def n_diagonals(self):
+        """Sums that the diagonal of second moments follows from, for each latent."""
+        return len(self.model.values)
+
+    @staticmethod
+    def in_own_units(statistics, part):
+        """Return statistics of the E-step of some features as those of all."""
+        return statistics
+
+    def _model(self, holes):
+        # of data with missing values each data point has a bias of its own
+        return self.model if holes is None else self.model._replace(bias=self.model.bias.copy())
 
     def _named(self, sums):
         second, counts = sums
@@ -65,17 +92,18 @@ class LinearEStep(LinearGaussianEStep):
         zero = statistics["weight"] * self.prior.log_zero(len(self.components))
         return zero + np.sum(self.log_odds * statistics["counts"])
 
-    def _top_states(self, projections, n_states):
+    def _top_states(self, projections, n_states, holes=None):
         n_candidates, max_changes, best, pursuit = self.truncation
         n, H = len(projections), len(self.components)
-        most = kernel.most_active(projections, self.model, n_candidates, best, pursuit)
+        model = self._model(holes)
+        most = kernel.most_active(projections, model, n_candidates, best, pursuit, holes)
         log_joint = np.empty((n, n_states))
         support = np.empty((n, n_states, min(H, most + max_changes)), np.int64)
         kinds = np.empty_like(support)
         entropy, evidence = np.empty(n), np.empty(n)
         kernel.top_states(
             projections,
-            self.model,
+            model,
             self.states,
             n_candidates,
             best,
@@ -85,6 +113,8 @@ class LinearEStep(LinearGaussianEStep):
             kinds,
             entropy,
             evidence,
+            holes,
         )
         values = np.where(support >= 0, self.model.values[kinds], 0)
-        return Posteriors(support, values, log_joint, evidence, entropy)
+        exact = np.zeros(support.shape, self.dtype)
+        return Posteriors(support, values, exact, log_joint, evidence, entropy)

@@ -5,8 +5,8 @@ import numpy as np
 from ..kernels import maximum as kernel
 from ..kernels.centre import pairwise_overlap
 from ..kernels.linear import add_outer
-from ..superpositions import check_components
-from .base import _DENSE, BLOCK_ROWS, Posteriors, Precision, blocks, codes_of, stacked
+from ..superpositions import check_components, superposed
+from .base import _DENSE, BLOCK_ROWS, Parameters, Posteriors, Precision, blocks, codes_of, stacked
 
 # Inactive latents whose changes the search of the best state looks at, at least.
 _SCREENED = 16
@@ -35,7 +35,7 @@ class MaximumEStep:
         Temperatures of the likelihood and of the prior.
     """
 
-    magnitude = False
+    linear, magnitude, offset = False, False, None
 
     def __init__(self, parameters, truncation, dtype, temperature=(1.0, 1.0)):
         W, prior, noise = parameters.components, parameters.prior, parameters.noise
@@ -99,29 +99,42 @@ class MaximumEStep:
 
     def statistics(self, X, weights):
         """Return the sums of the M-step and of the evidence over some data points."""
-        n_components, n_features = self.components.shape
-        counts = np.zeros(self.log_odds.shape)
-        numerator = np.zeros((n_components, n_features))
-        denominator = np.zeros((n_components, n_features))
-        sums = np.zeros((2, n_components))
-        evidence = np.empty(len(X))
+        sums, evidence = self.new_sums(), np.empty(len(X))
         for rows, x, codes in self._blocks(X):
-            n_nonzero = kernel.expectations(
-                x,
-                codes,
-                weights[rows],
-                self.model,
-                self.trees,
-                evidence[rows],
-                counts,
-                numerator,
-                denominator,
-                sums,
-            )
-            if n_nonzero < _DENSE * codes.size:
-                add_outer(codes, x, n_nonzero, numerator)
-            else:
-                numerator += codes.T @ x
+            self._add(x, codes, weights[rows], sums, evidence[rows], None)
+        return self.named(sums, X, weights, evidence)
+
+    def new_sums(self):
+        """Return sums of 0: counts, numerator, denominator, and what `kernel` sums besides."""
+        return (
+            np.zeros(self.log_odds.shape),
+            np.zeros(self.components.shape),
+            np.zeros(self.components.shape),
+            np.zeros((2, len(self.components))),
+        )
+
+    def _model(self, holes):
+        # of data with missing values each data point has components and a bias of its own
+        if holes is None:
+            return self.model
+        return self.model._replace(
+            components=self.model.components.copy(), bias=self.model.bias.copy()
+        )
+
+    def _add(self, x, codes, weights, sums, evidence, holes):
+        """Add a block of rows in units of the noise and their products to the sums."""
+        n_nonzero = kernel.expectations(
+            x, codes, weights, self._model(holes), self.trees, evidence, *sums, holes
+        )
+        numerator = sums[1]
+        if n_nonzero < _DENSE * codes.size:
+            add_outer(codes, x, n_nonzero, numerator)
+        else:
+            numerator += codes.T @ x
+
+    def named(self, sums, X, weights, evidence):
+        """Return the statistics that the sums over data points make."""
+        counts, numerator, denominator, sums = sums
         single_second, energy = sums[0], sums[1, 0]
         log_odds = np.sum(counts * self.log_odds) / self.temperature[1]
         # an energy is a log prior odds less half what the squared error exceeds y^2 by
@@ -169,6 +182,7 @@ class MaximumEStep:
                 self.trees,
                 probability,
                 evidence[rows],
+                None,
             )
         return result, evidence + self._constant(X)
 
@@ -187,7 +201,7 @@ class MaximumEStep:
         """Return the posterior mean of ybar, shape (n, n_features)."""
         result = np.empty(X.shape, self.dtype)
         for rows, x, codes in self._blocks(X):
-            kernel.reconstructions(x, codes, self.model, self.trees, result[rows])
+            kernel.reconstructions(x, codes, self.model, self.trees, False, result[rows], None)
             result[rows] += codes @ self.components
         return result / self.dtype.type(self.scale)
 
@@ -195,47 +209,165 @@ class MaximumEStep:
         """Return the data less the posterior mean of ybar, float64."""
         return np.subtract(X, self.reconstruct(X), dtype=np.float64)
 
-    def variances(self, support):
-        """Return the posterior variance of the values of `Posteriors`: they are exact."""
-        return np.zeros(support.shape, self.dtype)
-
     def top_states(self, X, n_states):
         """Return the `Posteriors` with the n_states most probable states."""
-        n_candidates, max_changes, *_ = self.truncation
-        width = max(1, min(max_changes, n_candidates))
-        parts = []
-        for rows, x, projections in self._blocks(X):
-            log_joint = np.empty((len(x), n_states))
-            entropy, evidence = np.empty(len(x)), np.empty(len(x))
-            while True:
-                support = np.empty((len(x), n_states, width), np.int64)
-                kinds = np.empty_like(support)
-                widest = kernel.top_states(
-                    x,
-                    projections,
-                    self.model,
-                    self.trees,
-                    log_joint,
-                    support,
-                    kinds,
-                    entropy,
-                    evidence,
-                )
-                if widest <= width:
-                    break
-                width = widest
-            constant = self._constant(X[rows])
-            values = np.where(support >= 0, self.model.values[kinds], 0)
-            log_joint += constant[:, None]
-            parts.append(Posteriors(support, values, log_joint, evidence + constant, entropy))
-        width = max(1, *(int((part.support >= 0).sum(axis=2).max(initial=0)) for part in parts))
         parts = [
-            part._replace(
-                support=_fitted(part.support, width, -1), values=_fitted(part.values, width, 0)
-            )
-            for part in parts
+            self._top_states(X[rows], x, projections, n_states, None)
+            for rows, x, projections in self._blocks(X)
         ]
-        return stacked(parts)
+        width = max(1, *(int((part.support >= 0).sum(axis=2).max(initial=0)) for part in parts))
+        return stacked([_of_width(part, width) for part in parts])
+
+    def _top_states(self, X, x, projections, n_states, holes):
+        """Return the `Posteriors` of a block of rows, given them in units of the noise too."""
+        n_candidates, max_changes, *_ = self.truncation
+        model, widest = self._model(holes), max(1, min(max_changes, n_candidates))
+        log_joint = np.empty((len(x), n_states))
+        entropy, evidence = np.empty(len(x)), np.empty(len(x))
+        width = 0
+        while width < widest:
+            width = widest
+            support = np.empty((len(x), n_states, width), np.int64)
+            kinds = np.empty_like(support)
+            widest = kernel.top_states(
+                x,
+                projections,
+                model,
+                self.trees,
+                log_joint,
+                support,
+                kinds,
+                entropy,
+                evidence,
+                holes,
+            )
+        constant = self._constant(X)
+        values = np.where(support >= 0, self.model.values[kinds], 0)
+        exact = np.zeros(support.shape, self.dtype)
+        log_joint += constant[:, None]
+        return Posteriors(support, values, exact, log_joint, evidence + constant, entropy)
+
+    @staticmethod
+    def imputed(X):
+        """Return the data, of which nothing is missing, and standard deviations of 0."""
+        return np.hstack([X, np.zeros_like(X)])
+
+    # What rows with missing values take; they are 0 where they miss something.
+
+    n_kinds = 0
+
+    @property
+    def bottom(self):
+        """Whether all latents may be negative, none being 0."""
+        return self.model.bottom
+
+    @property
+    def parameters(self):
+        """The parameters, but for rounding."""
+        return Parameters(
+            self.components.astype(np.float64) / self.scale, self.prior, self.noise, None
+        )
+
+    @property
+    def n_diagonals(self):
+        """Sums that the diagonal of second moments follows from, for each latent."""
+        return len(self.model.values)
+
+    @property
+    def n_states(self):
+        """States that are kept of a data point, or more."""
+        n_values, H = len(self.model.values), len(self.components)
+        return int(np.diff(self.trees.starts).max() + n_values * H)
+
+    def units_of_holes(self):
+        """Return components twice, log odds, kinds of variables with second moments."""
+        return self.components, self.components, self.model.odds, self.n_kinds
+
+    def _scaled(self, x):
+        x = x * self.dtype.type(self.scale)
+        return x, x @ self.components.T
+
+    def add(self, x, weights, sums, evidence, holes):
+        """Add a block of rows to the sums."""
+        self._add(*self._scaled(x), weights, sums, evidence, holes)
+
+    def means_of_block(self, x, probability, holes):
+        """Return posterior means, or P(active), of a block, and its log evidence from 0."""
+        x, codes = self._scaled(x)
+        evidence = np.empty(len(x))
+        kernel.posterior_means(
+            x, codes, self._model(holes), self.trees, probability, evidence, holes
+        )
+        return codes, evidence
+
+    def reconstruct_block(self, x, holes, square=False):
+        """Return the posterior mean of ybar, or of its square, also where data are missing."""
+        x, codes = self._scaled(x)
+        result, power = np.empty(x.shape, self.dtype), 2 if square else 1
+        kernel.reconstructions(x, codes, self._model(holes), self.trees, square, result, holes)
+        result += codes @ self.components**power
+        return result / self.dtype.type(self.scale) ** power
+
+    def top_states_of_block(self, x, n_states, holes):
+        """Return the `Posteriors` of a block of rows."""
+        part = self._top_states(x, *self._scaled(x), n_states, holes)
+        return _of_width(part, max(1, int((part.support >= 0).sum(axis=2).max(initial=0))))
+
+    def superpose(self, codes, components):
+        """Return ybar of each code, shape (n, n_features)."""
+        return superposed(codes, components, self.magnitude)
+
+    def moments_of_prior(self, prior, components):
+        """Return E[ybar] and E[ybar^2] under the prior, each (D,)."""
+        return extreme_moments(
+            prior.active_values,
+            np.exp(prior.log_odds(len(components))),
+            components,
+            self.magnitude,
+        )
+
+
+def _of_width(part, width):
+    """Return `Posteriors` with room for so many active latents."""
+    return part._replace(
+        support=_fitted(part.support, width, -1),
+        values=_fitted(part.values, width, 0),
+        variances=_fitted(part.variances, width, 0),
+    )
+
+
+def extreme_moments(values, odds, components, magnitude):
+    """Return mean and mean square of the maximum over independent latents, each (D,).
+
+    odds (K, H) are those of the values against 0. The maximum is at most x where each
+    latent's term is; of magnitudes there are two terms for each.
+    """
+    n_latents, n_features = components.shape
+    probability = np.vstack([np.ones((1, n_latents)), odds]) / (1.0 + odds.sum(axis=0))
+    levels = np.concatenate([[0.0], values])
+    latent = np.broadcast_to(np.arange(n_latents), probability.shape).ravel()
+    mean, square = np.empty(n_features), np.empty(n_features)
+    for d in range(n_features):
+        terms = np.outer(levels, components[:, d]).ravel()
+        strength = np.abs(terms) if magnitude else terms
+        order = np.argsort(strength, kind="stable")
+        # P(no latent exceeds a term), term by term in rising order
+        below, log_all, n_zero = np.zeros(n_latents), 0.0, n_latents
+        last = 0.0
+        mean[d] = square[d] = 0.0
+        for i in order:
+            h, p = latent[i], probability.ravel()[i]
+            if below[h] == 0.0:
+                n_zero -= 1
+            else:
+                log_all -= np.log(below[h])
+            below[h] += p
+            log_all += np.log(below[h])
+            now = np.exp(log_all) if n_zero == 0 else 0.0
+            mean[d] += (now - last) * terms[i]
+            square[d] += (now - last) * terms[i] ** 2
+            last = now
+    return mean, square
 
 
 class MagnitudeMaximumEStep(MaximumEStep):

@@ -49,6 +49,30 @@ class SpikeSlabEStep(LinearGaussianEStep):
         self.tree = kernel.state_tree(n_candidates, max_changes)
         self.negligible = Precision.of(self.dtype, 1).negligible
 
+    @property
+    def n_kinds(self):
+        """Variables of a latent; see `Slabs`."""
+        return len(self.slabs.kinds)
+
+    n_diagonals = n_kinds
+    odds_of_holes = np.empty((0, 0))
+
+    @property
+    def unit_of_holes(self):
+        """What the kernel's latents are in; see `Slabs`."""
+        return self.slabs.scale.astype(np.float64)
+
+    def in_own_units(self, statistics, part):
+        """Return statistics of the E-step of some features as those of all."""
+        unit = part.unit_of_holes / self.unit_of_holes
+        factor = np.ones((self.n_kinds, len(unit)))
+        factor[-1] = unit
+        return statistics | {
+            "first": factor * statistics["first"],
+            "square": factor**2 * statistics["square"],
+            "second": factor[:, :, None] * factor[:, None, :] * statistics["second"],
+        }
+
     def _new_sums(self):
         H, kinds = len(self.components), 2 if self.full else 1
         return kernel.Sums(
@@ -58,7 +82,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
             second=np.zeros((kinds, H, H)),
         )
 
-    def _infer(self, codes, weights, sums, evidence, probability=False):
+    def _infer(self, codes, weights, sums, evidence, probability=False, holes=None):
         return kernel.expectations(
             codes,
             weights,
@@ -69,6 +93,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
             self.negligible,
             sums,
             evidence,
+            holes,
         )
 
     def _named(self, sums):
@@ -103,10 +128,10 @@ class SpikeSlabEStep(LinearGaussianEStep):
         zero = statistics["weight"] * self.prior.log_zero(len(self.components))
         return zero + self.log_odds @ statistics["active"]
 
-    def _top_states(self, projections, n_states):
+    def _top_states(self, projections, n_states, holes=None):
         n_candidates, max_changes, best, pursuit = self.truncation
         n, H = len(projections), len(self.components)
-        most = kernel.most_active(projections, self.slabs, best, pursuit, n_candidates)
+        most = kernel.most_active(projections, self.slabs, best, pursuit, n_candidates, holes)
         log_joint = np.empty((n, n_states))
         support = np.empty((n, n_states, min(H, most + max_changes)), np.int64)
         entropy, evidence = np.empty(n), np.empty(n)
@@ -119,34 +144,36 @@ class SpikeSlabEStep(LinearGaussianEStep):
             support,
             entropy,
             evidence,
+            holes,
         )
-        gram, covariance = self._slabs_given(support)
+        gram, covariance = self._slabs_given(support, holes)
         inactive = support < 0
         rows = np.arange(n)[:, None, None]
         pull = np.where(inactive, 0.0, projections[rows, support])
         mean = np.where(inactive, 0.0, self.mean[support])
         pull -= (gram @ mean[..., None])[..., 0]
         values = (mean + (covariance @ pull[..., None])[..., 0]).astype(self.dtype)
-        return Posteriors(support, values, log_joint, evidence, entropy)
-
-    def variances(self, support):
-        """Return the posterior variance of each active slab, given the active set.
-
-        support is that of `Posteriors`; the variance is 0 where it holds no latent. It
-        does not depend on the data.
-        """
-        covariance = self._slabs_given(support)[1]
         variances = np.diagonal(covariance, axis1=-2, axis2=-1)
-        return np.where(support < 0, 0.0, variances).astype(self.dtype)
+        variances = np.where(inactive, 0.0, variances).astype(self.dtype)
+        return Posteriors(support, values, variances, log_joint, evidence, entropy)
 
-    def _slabs_given(self, support):
+    def _slabs_given(self, support, holes):
         """Return Gram matrix and posterior covariance of each active set.
 
         Both (..., width, width); latents that are not there have unit covariance.
         """
         rows, columns = support[..., :, None], support[..., None, :]
         there = (rows >= 0) & (columns >= 0)
-        gram = np.where(there, self.gram[rows, columns], 0.0)
+        if holes is None:
+            gram = self.gram[rows, columns]
+        else:
+            gram = np.empty(there.shape)
+            for n, seen in enumerate(holes.seen):
+                latents, place = np.unique(support[n], return_inverse=True)
+                place = place.reshape(support[n].shape)
+                own = (self.projection[latents] * seen) @ self.components[latents].T
+                gram[n] = own[place[:, :, None], place[:, None, :]]
+        gram = np.where(there, gram, 0.0)
         unit = np.eye(support.shape[-1])
         if self.full:
             prior = np.where(there, self.covariance[rows, columns], unit)

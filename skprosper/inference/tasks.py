@@ -6,7 +6,8 @@ Classes, so that processes can unpickle them.
 import numpy as np
 from sklearn.utils import assert_all_finite
 
-from ..validation import check_chunk, check_reach
+from ..validation import check_chunk, check_reach, missing_values
+from .missing import PartlyObserved
 
 
 class MethodOnChunk:
@@ -16,9 +17,15 @@ class MethodOnChunk:
         self.e_step, self.method, self.arguments = e_step, method, arguments
 
     def __call__(self, X, weights=None):
-        assert_all_finite(X, input_name="X")
-        check_reach(X, self.e_step.noise)
-        return getattr(self.e_step, self.method)(X, *self.arguments)
+        e_step = e_step_of(X, self.e_step)
+        return getattr(e_step, self.method)(X, *self.arguments)
+
+
+def e_step_of(X, e_step):
+    """Return the E-step for a chunk, of which it is seen here first whether it is valid."""
+    missing = missing_values(X)
+    check_reach(X, e_step.noise)
+    return PartlyObserved(e_step) if missing else e_step
 
 
 class EvidenceOfChunk:
@@ -29,9 +36,9 @@ class EvidenceOfChunk:
 
     def __call__(self, X, weights):
         check_chunk(X, weights)
-        check_reach(X, self.e_step.noise)
+        e_step = e_step_of(X, self.e_step)
         weights = np.ones(len(X)) if weights is None else weights
-        return {"weight": weights.sum(), "log_evidence": weights @ self.e_step.log_evidence(X)}
+        return {"weight": weights.sum(), "log_evidence": weights @ e_step.log_evidence(X)}
 
 
 class SuperposedChunk:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiling import njit
+from .holes import enter_point, gram_entry, gram_row
 from .vector_math import INLINE, argmax, exp, log, maximum
 
 # Least conditional variance of a slab in units of its variance.
@@ -98,7 +99,7 @@ def rounding(h, u, bias):
 
 
 @njit(**INLINE)
-def start(u, slabs, centre):
+def start(u, slabs, holes, n, centre):
     """Write the form at the state 0, where no latent is active."""
     n_latents = u.size
     centre.position[:] = -1
@@ -108,6 +109,7 @@ def start(u, slabs, centre):
             centre.linear[h] = x
             centre.diagonal[0, h] = 1.0
             centre.gains[h] = np.float64(slabs.bias[h]) + 0.5 * x * x
+        own_diagonal(slabs, holes, n, centre)
         return
     for h in range(n_latents):
         x, coupling, mean = np.float64(u[h]), slabs.coupling[h], slabs.mean[h]
@@ -117,6 +119,38 @@ def start(u, slabs, centre):
         centre.diagonal[1, h] = -1.0
         centre.diagonal[2, h] = coupling
         centre.gains[h] = np.float64(slabs.bias[h]) + 0.5 * x * x
+    own_diagonal(slabs, holes, n, centre)
+
+
+@njit(**INLINE)
+def own_diagonal(slabs, holes, n, centre):
+    """Write the data point's own diagonal: what is missing adds nothing to it."""
+    if holes is None:
+        return
+    squares, full = holes.squares[n], len(slabs.kinds) == 2
+    for h in range(squares.size):
+        coupling = slabs.coupling[h]
+        centre.diagonal[0, h] = squares[h] + (0.0 if full else coupling * coupling)
+    write_gains(slabs, centre, 0)
+
+
+@njit(**INLINE)
+def own_precision(slabs, holes, n, h):
+    """Return the posterior precision of a latent that is active alone."""
+    if holes is None:
+        return 1.0
+    coupling = slabs.coupling[h]
+    return np.float64(holes.squares[n, h]) + coupling * coupling
+
+
+@njit(**INLINE)
+def mend_gains(slabs, holes, n, residual, gains):
+    """Write the gains of latents alone where their precisions are the data point's own."""
+    if holes is None:
+        return
+    for h in range(gains.size):
+        r, p = np.float64(residual[h]), own_precision(slabs, holes, n, h)
+        gains[h] = np.float64(slabs.bias[h]) + 0.5 * (r * r / p - log(p))
 
 
 @njit(**INLINE)
@@ -178,17 +212,19 @@ def gain_of_leaving(slabs, centre, h):
 
 
 @njit(**INLINE)
-def entry(slabs, h, kind, g, other):
+def entry(slabs, holes, h, kind, g, other):
     """Return an entry of the form at the state 0, between two variables."""
     if len(slabs.kinds) == 1:
-        return np.float64(slabs.precision[h, g])
+        return np.float64(gram_entry(slabs.precision, holes, h, g))
     if kind != other:
         return slabs.coupling[h] if h == g else 0.0
-    return np.float64(slabs.precision[h, g]) if kind == 1 else -slabs.correlation[h, g]
+    if kind == 0:
+        return -slabs.correlation[h, g]
+    return np.float64(gram_entry(slabs.precision, holes, h, g))
 
 
 @njit(**INLINE)
-def entry_between(slabs, centre, n_active, n_kinds, h, kind, g, other):
+def entry_between(slabs, holes, centre, n_active, n_kinds, h, kind, g, other):
     """Return the entry of the form at the centre between variables of two latents."""
     n_latents = centre.gains.size
     i = centre.position[h]
@@ -197,11 +233,12 @@ def entry_between(slabs, centre, n_active, n_kinds, h, kind, g, other):
     i = centre.position[g]
     if i >= 0:
         return centre.rows[n_kinds * i + other, kind * n_latents + h]
-    x = entry(slabs, h, kind, g, other)
+    x = entry(slabs, holes, h, kind, g, other)
     for i in range(n_active):
         for k in range(n_kinds):
             row = centre.rows[n_kinds * i + k]
-            x += entry(slabs, h, kind, centre.support[i], k) * row[other * n_latents + g]
+            factor = entry(slabs, holes, h, kind, centre.support[i], k)
+            x += factor * row[other * n_latents + g]
     return x
 
 
@@ -214,7 +251,7 @@ def variable_of(centre, n_kinds, s):
 
 
 @njit(**INLINE)
-def write_row(slabs, centre, n_rows, h, kind, row, factors):
+def write_row(slabs, holes, centre, n_rows, h, kind, row, factors):
     """Write the row of the form of a variable that is not eliminated."""
     n_latents, n_kinds = centre.gains.size, len(centre.kinds)
     row[:] = 0.0
@@ -223,7 +260,7 @@ def write_row(slabs, centre, n_rows, h, kind, row, factors):
         for g in range(n_latents):
             row[g] = -slabs.correlation[h, g]
     else:
-        source = slabs.precision[h]
+        source = gram_row(slabs.precision, holes, h)
         for g in range(n_latents):
             row[own + g] = source[g]
     if n_kinds == 2:
@@ -247,7 +284,7 @@ def write_row(slabs, centre, n_rows, h, kind, row, factors):
 
 
 @njit(**INLINE)
-def eliminate(slabs, centre, n_rows, h, kind, active, row, factors):
+def eliminate(slabs, holes, centre, n_rows, h, kind, active, row, factors):
     """Take one variable of a latent out of the form; return what its integral gives, nats.
 
     ``active`` says that the latent is, and that the variable is a multiplier that
@@ -260,7 +297,7 @@ def eliminate(slabs, centre, n_rows, h, kind, active, row, factors):
         n_rows -= 1
         row[:] = rows[n_rows]
     else:
-        write_row(slabs, centre, n_rows, h, kind, row, factors)
+        write_row(slabs, holes, centre, n_rows, h, kind, row, factors)
     # the diagonal has what was subtracted from it so far, the row only what is left
     size = diagonal[0, h] if kind == z else diagonal[1, h]
     sign = 1.0 if (kind == z) != active else -1.0
@@ -299,7 +336,7 @@ def eliminate(slabs, centre, n_rows, h, kind, active, row, factors):
 
 
 @njit(**INLINE)
-def change(slabs, centre, n_active, h, scratch):
+def change(slabs, holes, centre, n_active, h, scratch):
     """Switch a latent on or off; return how many are active and the gain."""
     n_kinds = len(centre.kinds)
     row, factors = scratch.row, scratch.factors
@@ -309,7 +346,7 @@ def change(slabs, centre, n_active, h, scratch):
         centre.support[n_active], centre.position[h] = h, n_active
         # the multiplier first: z needs not have a precision of its own
         for kind in range(n_kinds):
-            gain += eliminate(slabs, centre, n_rows + kind, h, kind, False, row, factors)
+            gain += eliminate(slabs, holes, centre, n_rows + kind, h, kind, False, row, factors)
         return n_active + 1, gain + constant_of(slabs, h)
     last = n_active - 1
     other = centre.support[last]
@@ -321,14 +358,14 @@ def change(slabs, centre, n_active, h, scratch):
     centre.support[i], centre.position[other] = other, i
     centre.support[last], centre.position[h] = h, last
     for kind in range(n_kinds - 1, -1, -1):
-        gain += eliminate(slabs, centre, n_rows, h, kind, True, row, factors)
+        gain += eliminate(slabs, holes, centre, n_rows, h, kind, True, row, factors)
         n_rows -= 1
     centre.position[h] = -1
     return last, gain - constant_of(slabs, h)
 
 
 @njit(**INLINE)
-def find_centre(u, slabs, centre, scratch):
+def find_centre(u, slabs, holes, centre, scratch):
     """Climb from the state 0 to a local maximum of the log-joint, the best change at a time.
 
     Returns how many latents are active, or -1 where their rows have no room, and the
@@ -343,7 +380,7 @@ def find_centre(u, slabs, centre, scratch):
             break
         if centre.position[h] < 0 and n_kinds * (n_active + 1) > centre.rows.shape[0]:
             return -1, 0.0
-        n_active, gain = change(slabs, centre, n_active, h, scratch)
+        n_active, gain = change(slabs, holes, centre, n_active, h, scratch)
         height += gain
         write_gains(slabs, centre, n_active)
     return n_active, height
@@ -360,7 +397,7 @@ def cheapest_changes(u, slabs, centre, work):
 
 
 @njit(**INLINE)
-def select(u, slabs, pursuit, centre, scratch):
+def select(u, slabs, holes, n, pursuit, centre, scratch):
     """Write the candidates of the state 0, best first."""
     half = u.dtype.type(0.5)
     candidates, residual, gains = centre.candidates, scratch.residual, scratch.work
@@ -373,13 +410,15 @@ def select(u, slabs, pursuit, centre, scratch):
         if pursuit:
             e = exp(-abs(gain))
             share = (1.0 if gain > 0.0 else e) / (1.0 + e)
-            amplitude, row = u.dtype.type(share * residual[last]), slabs.precision[last]
-            own = residual[last]
+            own, p = residual[last], own_precision(slabs, holes, n, last)
+            amplitude = u.dtype.type(share * own / p)
+            row = gram_row(slabs.precision, holes, last)
             for h in range(u.size):
                 r = residual[h] - amplitude * row[h]
                 residual[h] = r
                 gains[h] = slabs.bias[h] + half * r * r
-            residual[last] = own - amplitude
+            residual[last] = own - u.dtype.type(amplitude * p)
+            mend_gains(slabs, holes, n, residual, gains)
         for i in range(j):
             gains[candidates[i]] = -np.inf
         candidates[j] = first_best(gains, u, slabs.bias)
@@ -387,13 +426,14 @@ def select(u, slabs, pursuit, centre, scratch):
 
 
 @njit(**INLINE)
-def enter(u, slabs, best, pursuit, centre, scratch):
-    """Find centre and candidates of a data point; see `find_centre` for what is returned."""
-    start(u, slabs, centre)
+def enter(u, slabs, holes, n, best, pursuit, centre, scratch):
+    """Find centre and candidates of the n-th data point; see `find_centre` for the rest."""
+    enter_point(holes, n)
+    start(u, slabs, holes, n, centre)
     if not best:
-        select(u, slabs, pursuit, centre, scratch)
+        select(u, slabs, holes, n, pursuit, centre, scratch)
         return 0, 0.0
-    n_active, height = find_centre(u, slabs, centre, scratch)
+    n_active, height = find_centre(u, slabs, holes, centre, scratch)
     if n_active >= 0:
         cheapest_changes(u, slabs, centre, scratch.work)
     return n_active, height

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiling import njit
+from .holes import gram_row
 from .vector_math import INLINE, JIT, maximum
 
 # Latents of a block whose best gain is kept, such that taking one costs no pass over all.
@@ -41,7 +42,7 @@ class Search(NamedTuple):
     known: np.ndarray  # (H,) int64 latents whose changes are known
     rises: np.ndarray  # (H, K + 1) float64 what a known latent's change to a kind brings
     best: np.ndarray  # (H,) float64 the best of them
-    scores: np.ndarray  # (3, H) estimated rises, residual projections, shared pixels
+    scores: np.ndarray  # (4, H) estimated rises, residual projections, shared pixels, overlap
     peaks: np.ndarray  # best estimate of each block
     drops: np.ndarray  # (H + 1,) float64 by latent, the last for pixels at 0
     top: np.ndarray  # (D,) strongest term
@@ -60,7 +61,7 @@ def make_search(components, n_values):
         np.empty(n_latents, np.int64),
         np.empty((n_latents, n_values + 1)),
         np.empty(n_latents),
-        np.empty((3, n_latents), dtype),
+        np.empty((4, n_latents), dtype),
         np.empty((n_latents + _BLOCK - 1) // _BLOCK, dtype),
         np.zeros(n_latents + 1),
         np.empty(n_features, dtype),
@@ -86,6 +87,21 @@ def pairwise_overlap(components):
             overlap[h, i] = total
             overlap[i, h] = total
     return overlap
+
+
+@njit(**INLINE)
+def overlap_row(model, holes, search, h):
+    """Return the overlap of a component with all others."""
+    if holes is None:
+        return model.overlap[h]
+    row, a = search.scores[3], model.components[h]
+    for i in range(row.size):
+        b, total = model.components[i], row.dtype.type(0.0)
+        for d in range(a.size):
+            x = -maximum(-abs(a[d]), -abs(b[d]))
+            total += x * x
+        row[i] = total
+    return row
 
 
 @njit(**INLINE)
@@ -245,13 +261,13 @@ def estimate(model, search):
 
 
 @njit(**INLINE)
-def explain(model, search, h, before, after):
+def explain(model, holes, search, h, before, after):
     """Take from the scores what the change of a latent's value explains."""
     residual, shared = search.scores[1], search.scores[2]
     change, size = after - before, abs(after) - abs(before)
     if change == 0.0:
         return
-    gram, overlap = model.gram[h], model.overlap[h]
+    gram, overlap = gram_row(model.gram, holes, h), overlap_row(model, holes, search, h)
     for i in range(residual.size):
         residual[i] -= change * gram[i]
         shared[i] += size * overlap[i]
@@ -400,7 +416,7 @@ def mend_bottom(model, y, search, energy, n_known):
 
 
 @njit(**INLINE)
-def place_at(model, projection, search):
+def place_at(model, holes, projection, search):
     """Make the memory that of the state ``kinds``; return how many latents are active."""
     kinds, known, values = search.kinds, search.known, model.single_values
     clear(search)
@@ -412,14 +428,14 @@ def place_at(model, projection, search):
             v = values[kinds[h] - 1]
             join(search, h, v, model.components[h])
             if model.n_screened < kinds.size:
-                explain(model, search, h, values.dtype.type(0.0), v)
+                explain(model, holes, search, h, values.dtype.type(0.0), v)
             known[n_active] = h
             n_active += 1
     return n_active
 
 
 @njit(**INLINE)
-def climb(model, y, projection, search, energy):
+def climb(model, holes, y, projection, search, energy):
     """Climb from the state ``kinds`` by single changes.
 
     Returns the energy, how many latents are active and how many known. The known latents
@@ -428,7 +444,7 @@ def climb(model, y, projection, search, energy):
     """
     kinds, known, values = search.kinds, search.known, model.single_values
     slack = slack_of(search.scores)
-    n_active, n_known = place_at(model, projection, search), 0
+    n_active, n_known = place_at(model, holes, projection, search), 0
     # rounding could turn a state round in circles: any state may be a centre
     n_left = 4 * kinds.size + 16
     while True:
@@ -451,7 +467,7 @@ def climb(model, y, projection, search, energy):
         before = values[now - 1] if now > 0 else values.dtype.type(0.0)
         after = values[kind - 1] if kind > 0 else values.dtype.type(0.0)
         if model.n_screened < kinds.size:
-            explain(model, search, h, before, after)
+            explain(model, holes, search, h, before, after)
         n_active = apply_change(model, search, n_active, place, kind)
     return energy, n_active, n_known
 

@@ -10,6 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiling import njit
+from .holes import (
+    collect_point,
+    enter_point,
+    finish,
+    gram_entry,
+    has_room,
+    moments_of_point,
+    write_bias,
+)
 from .selection import (
     cheapest_changes,
     find_centre,
@@ -85,27 +94,29 @@ def make_half(states, members):
 
 
 @njit(**INLINE)
-def enter(code, model, best, pursuit, centre, n_active):
-    """Find centre and candidates of the data point with these projections.
+def enter(code, model, holes, n, best, pursuit, centre, n_active):
+    """Find centre and candidates of the n-th data point, which has these projections.
 
     ``n_active`` latents are active in the centre of the data point before.
     Returns how many are in this one's.
     """
     gram, values, bias = model
     kinds, support, field, gains, work, candidates = centre
+    enter_point(holes, n)
+    write_bias(holes, n, values, bias)
     for i in range(n_active):
         kinds[support[i]] = -1
     if not best:
-        select(code, gram, values, bias, pursuit, field, gains, work, candidates)
+        select(code, gram, holes, values, bias, pursuit, field, gains, work, candidates)
         field[:] = code
         return 0
-    n_active = find_centre(code, gram, values, bias, kinds, support, field, gains)
+    n_active = find_centre(code, gram, holes, values, bias, kinds, support, field, gains)
     cheapest_changes(gains, code, bias, work, candidates)
     return n_active
 
 
 @njit(**INLINE)
-def load_half(states, half, model, centre):
+def load_half(states, half, model, holes, centre):
     """Write the changes of a half's candidates and the energies of its states."""
     members, gains, sizes, steps, energies, _ = half
     gram, values, bias = model
@@ -125,7 +136,7 @@ def load_half(states, half, model, centre):
                 energies[s] += gain * row[s]
             f += 1
         for j in range(i):
-            g, other = np.float64(gram[members[j], h]), steps[j]
+            g, other = np.float64(gram_entry(gram, holes, members[j], h)), steps[j]
             for s in range(energies.size):
                 energies[s] -= g * step[s] * other[s]
 
@@ -190,13 +201,13 @@ def pair_halves(left, right, n_right, field, reference, cutoff, products, row):
 
 
 @njit(**INLINE)
-def pull_of_left(gram, left, right_members, field):
+def pull_of_left(gram, holes, left, right_members, field):
     """field[j, a] = sum_i gram[i, j] step_i for left state a and right latent j."""
     field[:] = 0.0
     for j in range(right_members.size):
         pull = field[j]
         for i in range(left.members.size):
-            g = np.float64(gram[left.members[i], right_members[j]])
+            g = np.float64(gram_entry(gram, holes, left.members[i], right_members[j]))
             step = left.steps[i]
             for a in range(pull.size):
                 pull[a] += g * step[a]
@@ -312,6 +323,7 @@ def expectations(
     second,
     counts,
     evidence,
+    holes,
 ):
     """Truncated posteriors of a block of data points.
 
@@ -337,6 +349,9 @@ def expectations(
         sum q(s_h = v_k) is added to.
     evidence : (n,) float64 array
         Out: log of the truncated evidence relative to the state 0.
+    holes : Holes or None
+        What the data points miss; the block may end before its last one, where there is
+        no more room.
 
     Returns
     -------
@@ -357,15 +372,21 @@ def expectations(
     singles = np.empty((n_values, n_latents))
     core = np.empty((n_latents, n_values))
     change = np.empty(n_latents)
+    own_second, own_counts = moments_of_point(
+        holes, second.reshape((1, n_latents, n_latents)), counts
+    )
+    squares = values.astype(np.float64) ** 2
     n_nonzero, n_active = 0, 0
     for n in range(n_points):
         code = codes[n]
-        n_active = enter(code, model, best, pursuit, centre, n_active)
+        n_active = enter(code, model, holes, n, best, pursuit, centre, n_active)
         kinds, support = centre.kinds, centre.support
-        height = log_joint_of(code, gram, values, bias, kinds, support, n_active)
-        load_half(left_states, left, model, centre)
-        load_half(right_states, right, model, centre)
-        pull_of_left(gram, left, right.members, field)
+        if not has_room(holes, n_active + n_candidates):
+            break
+        height = log_joint_of(code, gram, holes, values, bias, kinds, support, n_active)
+        load_half(left_states, left, model, holes, centre)
+        load_half(right_states, right, model, holes, centre)
+        pull_of_left(gram, holes, left, right.members, field)
         reference = max(0.0, np.float64(centre.gains[centre.candidates[0]]))
         reference = pair_halves(left, right, n_right, field, reference, cutoff, products, row)
         total = 0.0
@@ -379,7 +400,7 @@ def expectations(
         change[:] = 0.0
         for k in range(n_values):
             v = 1.0 if probability else np.float64(values[k])
-            single, count = singles[k], counts[k]
+            single, count = singles[k], own_counts[k]
             for h in range(n_latents):
                 q = weight * single[h] if single[h] > floor else 0.0
                 count[h] += q
@@ -389,17 +410,34 @@ def expectations(
             for k in range(n_values):
                 if core[i, k] > floor:
                     q = weight * core[i, k]
-                    spread_change(h, k, q, values, kinds[h], probability, change, counts)
-        spread_half(left_states, left, model, kinds, weight, probability, change, counts, second)
-        spread_half(right_states, right, model, kinds, weight, probability, change, counts, second)
+                    spread_change(h, k, q, values, kinds[h], probability, change, own_counts)
+        spread_half(
+            left_states, left, model, kinds, weight, probability, change, own_counts, own_second[0]
+        )
+        spread_half(
+            right_states, right, model, kinds, weight, probability, change, own_counts, own_second[0]
+        )
         for i in range(left.members.size):
             for j in range(right.members.size):
                 product, step = products[i], right.steps[j]
                 total = 0.0
                 for s in range(product.size):
                     total += product[s] * step[s]
-                add_pair(second, left.members[i], right.members[j], weight * total)
-        spread_centre(centre, n_active, values, weights[n], probability, change, counts, second)
+                add_pair(own_second[0], left.members[i], right.members[j], weight * total)
+        spread_centre(
+            centre, n_active, values, weights[n], probability, change, own_counts, own_second[0]
+        )
+        collect_point(
+            holes,
+            n,
+            squares,
+            support,
+            n_active,
+            centre.candidates,
+            second.reshape((1, n_latents, n_latents)),
+            counts,
+        )
+        finish(holes, n + 1)
         for h in range(n_latents):
             code[h] = change[h]
         for h in range(n_latents):
@@ -460,12 +498,12 @@ def write_state(support, kinds, centre, n_active, changed, n_changed):
 
 
 @njit(**JIT)
-def most_active(projections, model, n_candidates, best, pursuit):
+def most_active(projections, model, n_candidates, best, pursuit, holes):
     """Return the largest number of latents active in the centre of a data point."""
     centre = make_centre(projections.shape[1], n_candidates, projections.dtype)
     n_active, most = 0, 0
     for n in range(projections.shape[0]):
-        n_active = enter(projections[n], model, best, pursuit, centre, n_active)
+        n_active = enter(projections[n], model, holes, n, best, pursuit, centre, n_active)
         most = max(most, n_active)
     return most
 
@@ -483,6 +521,7 @@ def top_states(
     kinds,
     entropy,
     evidence,
+    holes,
 ):
     """Write the most probable states of every data point, best first.
 
@@ -511,11 +550,11 @@ def top_states(
         best_of[:] = -np.inf
         support[n] = -1
         kinds[n] = 0
-        n_active = enter(code, model, best, pursuit, centre, n_active)
-        height = log_joint_of(code, gram, values, bias, centre.kinds, centre.support, n_active)
-        load_half(left_states, left, model, centre)
-        load_half(right_states, right, model, centre)
-        pull_of_left(gram, left, right.members, field)
+        n_active = enter(code, model, holes, n, best, pursuit, centre, n_active)
+        height = log_joint_of(code, gram, holes, values, bias, centre.kinds, centre.support, n_active)
+        load_half(left_states, left, model, holes, centre)
+        load_half(right_states, right, model, holes, centre)
+        pull_of_left(gram, holes, left, right.members, field)
         size = 0
         reference, total, mean_energy = 0.0, 0.0, 0.0
         for a in range(left.energies.size):

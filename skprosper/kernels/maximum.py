@@ -42,10 +42,20 @@ from .centre import (
     least_negative,
     make_search,
     margin_of,
+    overlap_row,
     slack_of,
     take_best,
 )
 from .compiling import njit
+from .holes import (
+    collect_diagonal,
+    diagonal_of_point,
+    enter_point,
+    gram_row,
+    hide_features,
+    show_features,
+    write_bias,
+)
 from .linear import insert_state
 from .selection import best_gains
 from .vector_math import INLINE, JIT, exp, maximum
@@ -240,7 +250,7 @@ def make_workspace(model, trees):
 
 
 @njit(**INLINE)
-def pursue(model, projection, work):
+def pursue(model, holes, projection, work):
     """Write the candidates of the centre 0 in rising order.
 
     A gain is the energy of a latent's best single-latent state. Pursuit takes from the
@@ -274,7 +284,8 @@ def pursue(model, projection, work):
                 mean += q * v
                 size += q * abs(v)
             mean, size = gains.dtype.type(mean / total), gains.dtype.type(size / total)
-            gram, overlap = model.gram[best], model.overlap[best]
+            gram = gram_row(model.gram, holes, best)
+            overlap = overlap_row(model, holes, work.search, best)
             for h in range(gains.size):
                 residual[h] -= mean * gram[h]
                 shared[h] += size * overlap[h]
@@ -520,14 +531,20 @@ def strongest(model, kinds, d):
 
 
 @njit(**INLINE)
-def add_ybar(model, kinds, q, mean):
-    """Add q times the ybar of any state."""
+def power(x, square):
+    """Return a number or its square."""
+    return x * x if square else x
+
+
+@njit(**INLINE)
+def add_ybar(model, kinds, q, square, mean):
+    """Add q times the ybar of any state, or its square."""
     below = all_negative(model, kinds)
     for d in range(mean.size):
         if below:
-            mean[d] += q * least_negative(model, kinds, d)[1]
+            mean[d] += q * power(least_negative(model, kinds, d)[1], square)
         else:
-            mean[d] += q * strongest(model, kinds, d)[1]
+            mean[d] += q * power(strongest(model, kinds, d)[1], square)
 
 
 # Single changes of the core -----------------------------------------------------------
@@ -673,8 +690,8 @@ def change_wins(model, point, work, numerator, denominator):
 
 
 @njit(**INLINE)
-def change_means(model, point, work, mean):
-    """Add what the single changes of the core add to the mean of ybar."""
+def change_means(model, point, work, square, mean):
+    """Add what the single changes of the core add to the mean of ybar, or of its square."""
     search = work.search
     direct = next_to_bottom(model, point, work)
     for c in range(point.n_core):
@@ -684,22 +701,26 @@ def change_means(model, point, work, mean):
             q = mean.dtype.type(work.changed[c, kind])
             if q > 0.0 and direct:
                 search.kinds[h] = kind
-                add_ybar(model, search.kinds, q, mean)
+                add_ybar(model, search.kinds, q, square, mean)
                 search.kinds[h] = own
             elif q > 0.0:
                 v = model.single_values[kind - 1] if kind > 0 else mean.dtype.type(0.0)
                 for d in range(mean.size):
                     rival = search.second[d] if search.top_by[d] == h else search.top[d]
                     t = v * model.components[h, d]
-                    mean[d] += q * ((t if abs(t) > abs(rival) else rival) - search.top[d])
+                    x = t if abs(t) > abs(rival) else rival
+                    mean[d] += q * (power(x, square) - power(search.top[d], square))
 
 
 # One data point -----------------------------------------------------------------------
 
 
 @njit(**INLINE)
-def infer(model, trees, x, projection, work):
-    """Write the weights of all states of K_n; return the `Point`."""
+def infer(model, holes, trees, n, x, projection, work):
+    """Write the weights of all states of K_n of the n-th data point; return the `Point`."""
+    enter_point(holes, n)
+    hide_features(holes, n, model.components)
+    write_bias(holes, n, model.single_values, model.bias)
     search, energies, weights = work.search, work.energies, work.weights
     work.y[:] = x
     search.kinds[:] = 0
@@ -707,11 +728,13 @@ def infer(model, trees, x, projection, work):
     while True:
         n_active, n_on = 0, np.int64(0)
         if model.n_screened > 0:
-            energy, n_active, n_known = climb(model, work.y, projection, search, energy)
+            energy, n_active, n_known = climb(
+                model, holes, work.y, projection, search, energy
+            )
             cheapest(search, n_known, energy, work.candidates)
             n_on = centre_first(search.kinds, work.candidates, work.trail)
         else:
-            pursue(model, projection, work)
+            pursue(model, holes, projection, work)
         tree = min(n_on, trees.starts.size - 2)
         first, last = trees.starts[tree], trees.starts[tree + 1]
         load_items(model, work)
@@ -855,7 +878,9 @@ def mean_energy_of(model, point, work, projection):
 
 
 @njit(**JIT)
-def expectations(X, codes, weights, model, trees, evidence, counts, numerator, denominator, sums):
+def expectations(
+    X, codes, weights, model, trees, evidence, counts, numerator, denominator, sums, holes
+):
     """Add the sums of the M-step over a block of data points.
 
     Parameters
@@ -878,6 +903,8 @@ def expectations(X, codes, weights, model, trees, evidence, counts, numerator, d
     sums : (2, H) float64 array
         Added to: the denominator of the states left out of ``numerator``, the same at
         every pixel, and in [1, 0] sum w <energy>.
+    holes : Holes or None
+        What the data points miss. There each active latent counts in ``denominator``.
 
     Returns
     -------
@@ -887,10 +914,12 @@ def expectations(X, codes, weights, model, trees, evidence, counts, numerator, d
     work = make_workspace(model, trees)
     search, n_values = work.search, model.values.size
     single_second = sums[0]
+    own_counts = diagonal_of_point(holes, counts)
+    squares = model.single_values.astype(np.float64) ** 2
     n_nonzero, mean_energy = 0, 0.0
     for n in range(X.shape[0]):
         code = codes[n]
-        point = infer(model, trees, X[n], code, work)
+        point = infer(model, holes, trees, n, X[n], code, work)
         evidence[n] = point.reference + np.log(point.total)
         if weights[n] == 0.0:
             code[:] = 0.0
@@ -900,7 +929,7 @@ def expectations(X, codes, weights, model, trees, evidence, counts, numerator, d
         if point.singles:
             for k in range(n_values):
                 v2 = np.float64(model.single_values[k]) ** 2
-                single, total = work.singles[k], counts[k]
+                single, total = work.singles[k], own_counts[k]
                 for h in range(code.size):
                     total[h] += single[h]
                     single_second[h] += single[h] * v2
@@ -914,7 +943,7 @@ def expectations(X, codes, weights, model, trees, evidence, counts, numerator, d
             q = work.counts[item]
             if q > 0.0:
                 h, k = work.candidates[item // n_values], work.item_kinds[item]
-                counts[k, h] += q
+                own_counts[k, h] += q
                 v = np.float64(model.values[k])
                 won, top, bottom, y = work.won[item], numerator[h], denominator[h], work.y
                 for d in range(y.size):
@@ -932,15 +961,16 @@ def expectations(X, codes, weights, model, trees, evidence, counts, numerator, d
                     q = work.changed[c, kind]
                     rest -= q
                     if kind > 0:
-                        counts[kind - 1, h] += q
-                counts[search.kinds[h] - 1, h] += rest
+                        own_counts[kind - 1, h] += q
+                own_counts[search.kinds[h] - 1, h] += rest
             forget_leaving(point, work)
+        collect_diagonal(holes, n, squares, counts)
     sums[1, 0] += mean_energy
     return n_nonzero
 
 
 @njit(**JIT)
-def posterior_means(X, codes, model, trees, probability, evidence):
+def posterior_means(X, codes, model, trees, probability, evidence, holes):
     """Turn the projections ``codes`` into posterior means, or P(active), of the codes.
 
     ``evidence`` is as in `expectations`.
@@ -950,7 +980,7 @@ def posterior_means(X, codes, model, trees, probability, evidence):
     values = np.ones_like(model.values) if probability else model.values
     for n in range(X.shape[0]):
         code = codes[n]
-        point = infer(model, trees, X[n], code, work)
+        point = infer(model, holes, trees, n, X[n], code, work)
         evidence[n] = point.reference + np.log(point.total)
         weigh(model, point, work, 1.0)
         write_codes(point, work, values, code)
@@ -970,36 +1000,42 @@ def posterior_means(X, codes, model, trees, probability, evidence):
 
 
 @njit(**JIT)
-def reconstructions(X, codes, model, trees, means):
-    """Write the posterior mean of ybar, less the part that ``codes`` is left with.
+def reconstructions(X, codes, model, trees, square, means, holes):
+    """Write the posterior mean of ybar, or of its square, less what ``codes`` is left with.
 
     ``codes`` holds the projections first and then the mean codes of the single-latent
-    states outside core and candidates: what is missing is codes W.
+    states outside core and candidates, or their squares: what is not there is codes W, or
+    codes W^2.
     """
     work = make_workspace(model, trees)
+    values = model.single_values**2 if square else model.single_values
     for n in range(X.shape[0]):
         code, mean = codes[n], means[n]
-        point = infer(model, trees, X[n], code, work)
+        point = infer(model, holes, trees, n, X[n], code, work)
         weigh(model, point, work, 1.0)
-        write_codes(point, work, model.single_values, code)
+        write_codes(point, work, values, code)
         count(trees, point, work)
+        if holes is not None:
+            show_features(holes, model.components)
+            load_items(model, work)
+            load_core(model, work, point.n_active)
         wins(model, trees, point, work)
         core = work.means[0]
         for d in range(mean.size):
-            mean[d] = work.left[0, d] * core[d]
+            mean[d] = work.left[0, d] * power(core[d], square)
         for item in range(work.counts.size):
             term, won = work.terms[item], work.won[item]
             for d in range(mean.size):
-                mean[d] += won[d] * term[d]
+                mean[d] += won[d] * power(term[d], square)
         if model.bottom:
             kinds = work.search.kinds
             for s in range(point.last - point.first):
                 if may_be_bottom(model, trees, point, work, s):
                     set_kinds(model, trees, point, work, s)
                     if all_negative(model, kinds):
-                        add_ybar(model, kinds, mean.dtype.type(work.weights[s]), mean)
+                        add_ybar(model, kinds, mean.dtype.type(work.weights[s]), square, mean)
             reset_kinds(work)
-        change_means(model, point, work, mean)
+        change_means(model, point, work, square, mean)
         forget_leaving(point, work)
 
 
@@ -1016,7 +1052,9 @@ def put(support, kinds, size, h, kind):
 
 
 @njit(**JIT)
-def top_states(X, projections, model, trees, log_joint, support, kinds, entropy, evidence):
+def top_states(
+    X, projections, model, trees, log_joint, support, kinds, entropy, evidence, holes
+):
     """Write the most probable states of every data point, best first.
 
     log_joint (n, n_states) is relative to the state 0, -inf where K_n holds fewer
@@ -1036,7 +1074,7 @@ def top_states(X, projections, model, trees, log_joint, support, kinds, entropy,
         best[:] = -np.inf
         support[n] = -1
         kinds[n] = 0
-        point = infer(model, trees, X[n], projection, work)
+        point = infer(model, holes, trees, n, X[n], projection, work)
         evidence[n] = point.reference + np.log(point.total)
         size, n_states = 0, point.last - point.first
         for s in range(n_states):

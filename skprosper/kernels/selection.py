@@ -8,6 +8,7 @@ k-th value, or to 0 for the latent that has the k-th value already.
 import numpy as np
 
 from .compiling import njit
+from .holes import gram_entry, gram_row
 from .vector_math import INLINE, exp, first_best, maximum, rounding
 
 
@@ -51,7 +52,7 @@ def best_change(field, values, bias, kind, h, slack):
 
 
 @njit(**INLINE)
-def find_centre(projection, gram, values, bias, kinds, support, field, gains):
+def find_centre(projection, gram, holes, values, bias, kinds, support, field, gains):
     """Climb from the state 0 to a local maximum of the log-joint, the best change at a time.
 
     kinds (H,) is -1 for all latents on entry; on return it holds the index of the value of
@@ -74,7 +75,7 @@ def find_centre(projection, gram, values, bias, kinds, support, field, gains):
         kind = kinds[h]
         k, _ = best_change(field, values, bias, kind, h, slack)
         change = field.dtype.type(size_of_change(values, kind, k))
-        own, row = field[h], gram[h]
+        own, row = field[h], gram_row(gram, holes, h)
         for i in range(field.size):
             field[i] -= change * row[i]
         field[h] = own
@@ -102,7 +103,7 @@ def cheapest_changes(gains, projection, bias, work, candidates):
 
 
 @njit(**INLINE)
-def log_joint_of(projection, gram, values, bias, kinds, support, n_active):
+def log_joint_of(projection, gram, holes, values, bias, kinds, support, n_active):
     """Return the log-joint of a state relative to the state 0."""
     total = 0.0
     for i in range(n_active):
@@ -111,7 +112,7 @@ def log_joint_of(projection, gram, values, bias, kinds, support, n_active):
         total += v * np.float64(projection[h]) + np.float64(bias[kinds[h], h])
         for j in range(i):
             g = support[j]
-            total -= v * np.float64(values[kinds[g]]) * np.float64(gram[h, g])
+            total -= v * np.float64(values[kinds[g]]) * np.float64(gram_entry(gram, holes, h, g))
     return total
 
 
@@ -130,7 +131,7 @@ def posterior_amplitude(projection, values, bias, h):
 
 
 @njit(**INLINE)
-def select(projection, gram, values, bias, pursuit, residual, gains, work, candidates):
+def select(projection, gram, holes, values, bias, pursuit, residual, gains, work, candidates):
     """Write the candidates of one data point, best first.
 
     For the centre 0. projection (H,) = W Sigma^-1 y; bias (K, H) = log odds of value k
@@ -146,7 +147,7 @@ def select(projection, gram, values, bias, pursuit, residual, gains, work, candi
         if pursuit:
             amplitude = posterior_amplitude(residual[last], values, bias, last)
             amplitude = residual.dtype.type(amplitude)
-            row = gram[last]
+            row = gram_row(gram, holes, last)
             for h in range(residual.size):
                 residual[h] -= amplitude * row[h]
             best_gains(residual, values, bias, work)

@@ -33,6 +33,7 @@ from .active_set import (
     make_scratch,
 )
 from .compiling import njit
+from .holes import collect_point, finish, has_room, moments_of_point
 from .linear import add_pair, insert_state
 from .vector_math import INLINE, JIT, exp, maximum
 
@@ -146,7 +147,7 @@ def kind_of(n_kinds, j, active):
 
 
 @njit(**INLINE)
-def load(walk, lane, slabs, centre, n_active):
+def load(walk, lane, slabs, holes, centre, n_active):
     """Write the quadratic form of one data point's candidates at the root."""
     n_latents, n_kinds = centre.gains.size, len(centre.kinds)
     q, candidates, position = walk.quadratic[0], centre.candidates, centre.position
@@ -166,7 +167,7 @@ def load(walk, lane, slabs, centre, n_active):
                 g = candidates[k]
                 for m in range(n_kinds):
                     other = kind_of(n_kinds, m, position[g] >= 0)
-                    x = entry_between(slabs, centre, n_active, n_kinds, h, kind, g, other)
+                    x = entry_between(slabs, holes, centre, n_active, n_kinds, h, kind, g, other)
                     q[v, n_kinds * k + m, lane] = x
         walk.bias[n_kinds * i, lane] = -constant if active else constant
         if n_kinds == 2:
@@ -361,29 +362,44 @@ def centre_of(group, lane):
 
 
 @njit(**INLINE)
-def start_group(codes, slabs, best, pursuit, group, walk, scratch):
-    """Scale the projections of a group, find the centres, write the forms at the root.
+def repeat(walk, lane, other):
+    """Make the form of another lane that of a lane."""
+    n_variables = walk.bias.shape[0]
+    for v in range(n_variables):
+        walk.sign[v, other] = walk.sign[v, lane]
+        walk.floor[v, other] = walk.floor[v, lane]
+        walk.bias[v, other] = walk.bias[v, lane]
+        walk.linear[0, v, other] = walk.linear[0, v, lane]
+        for w in range(v, n_variables):
+            walk.quadratic[0, v, w, other] = walk.quadratic[0, v, w, lane]
+
+
+@njit(**INLINE)
+def start_group(codes, first, slabs, holes, best, pursuit, group, walk, scratch):
+    """Scale the projections of a group from ``first`` on, find the centres, write the forms.
 
     Returns how many data points found room. Lanes left over repeat the last of them.
     """
     lanes, n_latents = group.gains.shape
     n_kinds = len(group.kinds)
     n_used, row = 0, 0
-    while n_used < min(lanes, codes.shape[0]):
-        u = codes[n_used]
+    while n_used < min(lanes, codes.shape[0] - first):
+        u = codes[first + n_used]
         for h in range(n_latents):
             scratch.scaled[h] = slabs.scale[h] * u[h] + slabs.shift[h]
         group.first_row[n_used] = row
         centre = centre_of(group, n_used)
-        n_active, height = enter(scratch.scaled, slabs, best, pursuit, centre, scratch)
+        n_active, height = enter(
+            scratch.scaled, slabs, holes, first + n_used, best, pursuit, centre, scratch
+        )
         if n_active < 0:
             break
         group.n_active[n_used], group.height[n_used] = n_active, height
-        load(walk, n_used, slabs, centre, n_active)
+        load(walk, n_used, slabs, holes, centre, n_active)
         row += n_kinds * n_active
         n_used += 1
     for lane in range(n_used, lanes):
-        load(walk, lane, slabs, centre_of(group, n_used - 1), group.n_active[n_used - 1])
+        repeat(walk, n_used - 1, lane)
     return n_used
 
 
@@ -706,6 +722,7 @@ def expectations(
     negligible,
     sums,
     evidence,
+    holes,
 ):
     """Truncated posteriors of a block of data points.
 
@@ -726,6 +743,9 @@ def expectations(
         Added to.
     evidence : (n,) float64 array
         Out: log of the truncated evidence relative to the state 0.
+    holes : Holes or None
+        What the data points miss; the block may end before its last one, where there is
+        no more room.
 
     Returns
     -------
@@ -748,9 +768,13 @@ def expectations(
     total = np.empty(lanes)
     alone = np.empty(n_latents)
     active = make_active(n_latents, n_kinds, n_candidates)
+    second, square = moments_of_point(holes, sums.second, sums.square)
+    own = Sums(sums.active, sums.first, square, second)
+    counted = np.zeros(n_kinds)  # the multipliers have no part in the data
+    counted[n_kinds - 1] = 1.0
     n_nonzero, start = 0, 0
     while start < n_points:
-        n_used = start_group(codes[start:], slabs, best, pursuit, group, walk, scratch)
+        n_used = start_group(codes, start, slabs, holes, best, pursuit, group, walk, scratch)
         for lane in range(lanes):
             used = min(lane, n_used - 1)
             reference[lane] = max(0.0, group.gains[used, group.candidates[used, 0]])
@@ -764,21 +788,35 @@ def expectations(
         for lane in range(n_used):
             n = start + lane
             code, centre, n_active = codes[n], centre_of(group, lane), group.n_active[lane]
+            if not has_room(holes, n_active + n_candidates):
+                return n_nonzero
             largest = reference[lane]
             all_states = total[lane] + weigh_singles(centre.gains, largest, alone)
             evidence[n] = group.height[lane] + largest + np.log(all_states)
             if not weights[n] > 0.0:
                 code[:] = 0.0
+                finish(holes, n + 1)
                 continue
             weight = weights[n] / all_states
             floor = negligible * all_states
             collect_singles(slabs, centre, n_active, alone, weight, floor, moments)
             collect_several(walk, lane, centre, weight, moments)
-            spread_inactive(centre, slabs, weight, probability, moments, code, sums)
+            spread_inactive(centre, slabs, weight, probability, moments, code, own)
             if n_active > 0:
                 spread_active(
-                    centre, slabs, n_active, weights[n], probability, moments, active, code, sums
+                    centre, slabs, n_active, weights[n], probability, moments, active, code, own
                 )
+            collect_point(
+                holes,
+                n,
+                counted,
+                centre.support,
+                n_active,
+                centre.candidates,
+                sums.second,
+                sums.square,
+            )
+            finish(holes, n + 1)
             for h in range(n_latents):
                 n_nonzero += code[h] != 0.0
         start += n_used
@@ -786,7 +824,7 @@ def expectations(
 
 
 @njit(**JIT)
-def most_active(projections, slabs, best, pursuit, n_candidates):
+def most_active(projections, slabs, best, pursuit, n_candidates, holes):
     """Return the largest number of latents active in the centre of a data point."""
     n_points, n_latents = projections.shape
     n_kinds = len(slabs.kinds)
@@ -795,7 +833,7 @@ def most_active(projections, slabs, best, pursuit, n_candidates):
     scratch = make_scratch(n_latents, n_kinds * n_latents, projections.dtype)
     most = 0
     for n in range(n_points):
-        start_group(projections[n:], slabs, best, pursuit, group, walk, scratch)
+        start_group(projections, n, slabs, holes, best, pursuit, group, walk, scratch)
         most = max(most, group.n_active[0])
     return most
 
@@ -831,6 +869,7 @@ def top_states(
     support,
     entropy,
     evidence,
+    holes,
 ):
     """Write the most probable states of every data point, best first.
 
@@ -855,7 +894,9 @@ def top_states(
     changed = np.empty(max_changes + 1, np.int64)
     start = 0
     while start < n_points:
-        n_used = start_group(projections[start:], slabs, best, pursuit, group, walk, scratch)
+        n_used = start_group(
+            projections, start, slabs, holes, best, pursuit, group, walk, scratch
+        )
         walk_energies(walk, tree, n_kinds, n_variables, max_changes, gains, determinants)
         for lane in range(n_used):
             n = start + lane

@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..annealing import AnnealingStep
+from ..inference.base import Parameters
 from .data_truncation import correction, truncated
 from .escape import ENOUGH, WAIT, escape
-from .problem import Parameters
 
 # Where the bound changes by less, in nats, EM looks for moves out of a poor optimum.
 _SETTLED = 1e-2
@@ -58,7 +58,8 @@ def maximised(parameters, statistics, superposition, learn, floor):
     if "prior" in learn:
         prior = prior.updated(statistics)
     if "noise" in learn:
-        noise = noise.updated(residual, floor)
+        observed = statistics.get("observed")
+        noise = noise.updated(residual, floor, *([] if observed is None else [observed]))
     return Parameters(components, prior, noise, offset)
 
 

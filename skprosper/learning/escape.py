@@ -285,6 +285,8 @@ def _moves_from_residuals(problem, evidence):
     leading = _leading_of_few if n_features > few(len(effects)) else _leading_of_all
     (overall, direction, n_overall), *others = leading(problem, evidence, faulty)
     noise = sums["total"] / (weight * n_features)
+    if problem.moments.observed is not None:
+        noise *= weight / problem.moments.observed.mean()
 
     def unexplained(variance, n):
         # the largest eigenvalue that noise alone would show
@@ -320,6 +322,7 @@ def _leading_of_all(problem, evidence, latents):
     """
     e_step, sums = evidence.e_step, evidence.sums
     moments = problem.workers.sum(_Residuals(e_step, latents), problem.X, problem.weights)["second"]
+    moments = _of_complete_data(problem, moments)
     counts = [sums["weight"], *sums["active"][latents]]
     return [(*_leading(moment), n) for moment, n in zip(moments, counts)]
 
@@ -335,6 +338,16 @@ def _leading_of_few(problem, evidence, latents):
         vector = along @ own / np.sqrt(max(value, np.finfo(np.float64).tiny))
         leading.append((value, _signed(vector), share.sum()))
     return leading
+
+
+def _of_complete_data(problem, moments):
+    """Return second moments of residuals, 0 where missing, as if nothing had been missing."""
+    if problem.moments.observed is None:
+        return moments
+    share = np.maximum(problem.moments.observed / problem.moments.weight, 1e-300)
+    factor = np.outer(share, share)
+    np.fill_diagonal(factor, share)
+    return moments / factor
 
 
 def _leading(moment):
@@ -399,4 +412,9 @@ class _Projection:
     def __call__(self, X, weights):
         w = np.ones(len(X)) if weights is None else weights
         along = self.e_step.residuals(X) @ self.direction
+        seen = ~np.isnan(X)
+        if not seen.all():
+            # by least squares, of what is seen
+            square = self.direction**2
+            along *= square.sum() / np.maximum(seen @ square, 0.1 * square.sum())
         return {"powers": np.array([w @ along**k for k in (2, 3, 4)])}

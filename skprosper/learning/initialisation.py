@@ -7,10 +7,10 @@ components of them such that the model has about the mean and the covariance of 
 import numpy as np
 from scipy import linalg
 
+from ..inference.base import Parameters
 from ..noise import NOISES
 from ..validation import check_prior, check_start, checked_components, checked_noise
 from .moments import data_moments, data_squares
-from .problem import Parameters
 
 INITIALISATIONS = {"k-means++", "random_from_data", "random"}
 # Rows that are drawn to choose from: at least, and for each component.
@@ -41,6 +41,8 @@ def start_parameters(
         components = superposition.initial_components(mean, deviations, prior, fit_offset)
     else:
         components = checked_components(components_init, n_components, n_features, superposition)
+    if problem.moments.observed is not None:
+        components = np.where(problem.moments.observed > 0.0, components, 0.0)
     offset = problem.moments.mean if fit_offset else None
     if noise_init is None:
         noise_init = max(problem.moments.variance, problem.floor(centred=fit_offset))
@@ -67,7 +69,8 @@ def mean_and_deviations(init, problem, n_components, random_state):
     if init is not None:
         n_rows = max(_LEAST_ROWS, _ROWS_PER_COMPONENT * n_components)
         shares = random_state.uniform(size=n_rows)
-        rows, counts = _distinct(*_drawn(problem, shares))
+        rows, which = _drawn(problem, shares)
+        rows, counts = _distinct(_filled(rows, mean), which)
         n_found = min(n_components, len(rows))
         if init == "k-means++":
             from sklearn.cluster import kmeans_plusplus  # slow, and seldom needed
@@ -98,13 +101,21 @@ def _from_rows(normal, problem):
     R^T (R R^T)^(-1/2) R.
     """
     rows, weights = few_rows(problem, few(len(normal)))
-    rows -= problem.moments.mean
+    rows = _filled(rows, problem.moments.mean) - problem.moments.mean
+    if problem.moments.observed is not None:
+        # as large as if nothing were missing
+        rows *= np.sqrt(problem.moments.weight / np.maximum(problem.moments.observed, 1e-300))
     rows *= np.sqrt(weights / weights.sum())[:, None]
     eigenvalues, vectors = linalg.eigh(rows @ rows.T)
     there = eigenvalues > 1e-10 * eigenvalues[-1]
     eigenvalues, vectors = eigenvalues[there], vectors[:, there]
     along = normal @ rows.T @ (vectors / np.sqrt(eigenvalues)) @ vectors.T
     return along @ rows, np.sqrt(eigenvalues.sum())
+
+
+def _filled(rows, mean):
+    """Return rows with the mean in place of what is missing."""
+    return np.where(np.isnan(rows), mean, rows)
 
 
 def few_rows(problem, n):

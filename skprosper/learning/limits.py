@@ -23,6 +23,7 @@ def warn_of_limits(problem, parameters, usage, learn):
         found += _of_data(problem, parameters)
         idle = _idle(problem, parameters, usage)
         found += [idle] if idle else []
+        found += _of_features(problem)
         if "noise" in learn:
             found += _of_noise(problem, parameters)
         if "prior" in learn and not idle:
@@ -49,6 +50,14 @@ def _of_data(problem, parameters):
         f"means of {np.sqrt(moments.mean_square):.3g}, which the components have to explain: "
         + remedy
     )
+
+
+def _of_features(problem):
+    """Yield which features are never observed."""
+    observed = problem.moments.observed
+    if observed is not None and not observed.all():
+        never = _named("feature", np.flatnonzero(observed == 0.0))
+        yield f"X has no value of {never}, where the components stay 0: leave out such columns"
 
 
 def _idle(problem, parameters, usage):

@@ -25,14 +25,22 @@ class Moments:
         Sum of the squares about the mean.
     second : ndarray of shape (n_features, n_features) or None
         Sum of the products about the mean; None where nobody asks for them.
+    observed : ndarray of shape (n_features,) or None
+        Weight of the data points that observe a feature; None where nothing is missing.
+    pairs : ndarray of shape (n_features, n_features) or None
+        Weight of those that observe both; None where ``second`` or ``observed`` is.
     """
 
     weight: float
     mean: np.ndarray
     square: np.ndarray
     second: np.ndarray | None
+    observed: np.ndarray | None = None
+    pairs: np.ndarray | None = None
 
     def __add__(self, other):
+        if self.observed is not None or other.observed is not None:
+            return _sum_with_holes(self, other)
         if not other.weight > 0.0:
             return self
         if not self.weight > 0.0:
@@ -53,23 +61,37 @@ class Moments:
         """Return the same moments with another weight."""
         factor = weight / self.weight
         second = None if self.second is None else factor * self.second
-        return Moments(weight, self.mean, factor * self.square, second)
+        observed = None if self.observed is None else factor * self.observed
+        pairs = None if self.pairs is None else factor * self.pairs
+        return Moments(weight, self.mean, factor * self.square, second, observed, pairs)
 
     @property
     def covariance(self):
-        """The covariance of the features."""
-        return self.second / self.weight
+        """The covariance of the features, of each pair where both are observed."""
+        if self.pairs is None:
+            return self.second / self.weight
+        return self.second / np.where(self.pairs > 0.0, self.pairs, np.inf)
+
+    @property
+    def variances(self):
+        """The variance of each feature, where it is observed."""
+        if self.observed is None:
+            return self.square / self.weight
+        return self.square / np.where(self.observed > 0.0, self.observed, np.inf)
 
     @property
     def variance(self):
-        """The mean variance of a feature."""
+        """The mean variance of a feature that is observed."""
+        if self.observed is not None:
+            return float(np.mean(self.variances[self.observed > 0.0]))
         return float(np.mean(self.square)) / self.weight
 
     @property
     def mean_square(self):
         """The mean square of the data, about 0."""
         with np.errstate(over="ignore"):
-            return self.variance + float(np.mean(self.mean**2))
+            mean = self.mean if self.observed is None else self.mean[self.observed > 0.0]
+            return self.variance + float(np.mean(mean**2))
 
 
 def data_squares(X, weights):
@@ -82,10 +104,64 @@ def data_moments(X, weights):
     return {"moments": moments_of(X, weights, products=True)}
 
 
+def _sum_with_holes(left, right):
+    """Return the sum of moments of which some miss values.
+
+    The means of the data points that observe both of two features are taken to be those of
+    all that observe either: of values missing at random they are.
+    """
+    n, m = _of_features(left), _of_features(right)
+    total = n + m
+    with np.errstate(over="ignore", invalid="ignore"):  # the fit checks the scale
+        share = m / np.where(total > 0.0, total, np.inf)
+        step = right.mean - left.mean
+        mean = left.mean + share * step
+        square = left.square + right.square + n * share * step**2
+        second = pairs = None
+        if left.second is not None and right.second is not None:
+            n, m = _of_pairs(left), _of_pairs(right)
+            pairs = n + m
+            share = m / np.where(pairs > 0.0, pairs, np.inf)
+            second = left.second + right.second + n * share * np.outer(step, step)
+    return Moments(left.weight + right.weight, mean, square, second, total, pairs)
+
+
+def _of_features(moments):
+    if moments.observed is None:
+        return np.full(len(moments.mean), moments.weight)
+    return moments.observed
+
+
+def _of_pairs(moments):
+    return np.full(moments.second.shape, moments.weight) if moments.pairs is None else moments.pairs
+
+
+def _moments_with_holes(X, w, products):
+    """Return the `Moments` of a chunk with missing values; rows of nothing else are left out."""
+    seen = ~np.isnan(X)
+    w = np.where(seen.any(axis=1), w, 0.0)
+    observed = w @ seen
+    x = np.where(seen, X, 0.0).astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # the fit checks the scale
+        size = np.where(observed > 0.0, observed, np.inf)
+        mean = w @ x / size
+        x = np.where(seen, x - mean, 0.0)
+        error = w @ x / size  # of the mean, by rounding
+        mean += error
+        x = np.where(seen, x - error, 0.0)
+        second = pairs = None
+        if products:
+            second = (x * w[:, None]).T @ x
+            pairs = (seen * w[:, None]).T @ seen.astype(np.float64)
+        return Moments(float(w.sum()), mean, add_squares(x, w), second, observed, pairs)
+
+
 def moments_of(X, weights, products):
     """Return the `Moments` of a chunk, having checked it."""
-    check_chunk(X, weights)
+    missing = check_chunk(X, weights)
     w = np.ones(len(X)) if weights is None else weights
+    if missing:
+        return _moments_with_holes(X, w, products)
     n_features, weight = X.shape[1], w.sum()
     if not weight > 0.0:
         zeros = np.zeros(n_features)

@@ -1,9 +1,10 @@
-"""What EM is given: data with their moments, workers, a model, its parameters."""
+"""What EM is given: data with their moments, workers, a model."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..inference.missing import PartlyObserved
 from ..parallel.chunks import is_dask_array
 from ..parallel.rows import taken
 from .moments import Moments
@@ -13,16 +14,6 @@ _NOISE_FLOOR = 1e-5
 # and of their mean square above that for which rounding errors of the log-joint, which grow
 # with the inverse of the noise variance, stay small: about 1e-3 nats per feature.
 _ROUNDING_FLOOR = {"float64": 1e-11, "float32": 1e-5}
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """Everything that EM learns."""
-
-    components: np.ndarray  # (H, D) float64
-    prior: object
-    noise: object
-    offset: np.ndarray | None  # (D,) float64, None where there is none
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +49,7 @@ class Problem:
             floor = max(floor, rounding * moments.mean_square)
         if not each_feature:
             return floor
-        variance = moments.square / moments.weight
+        variance = moments.variances
         square = variance + moments.mean**2
         floors = _NOISE_FLOOR * variance
         if not centred:
@@ -70,13 +61,16 @@ class Problem:
     def e_step(self, parameters, temperature=(1.0, 1.0)):
         """Return the E-step for these parameters."""
         e_step = self.superposition.e_step(parameters.prior)
-        return e_step(parameters, self.truncation, self.X.dtype, temperature)
+        e_step = e_step(parameters, self.truncation, self.X.dtype, temperature)
+        return e_step if self.moments.observed is None else PartlyObserved(e_step)
 
     def expectations(self, e_step):
         """Return the statistics over all data and the lower bound per data point."""
         total = self.workers.sum(_Statistics(e_step), self.X, self.weights)
         statistics = e_step.complete(total)
-        return statistics, float(e_step.bound(statistics) / statistics["weight"])
+        # a row of which nothing is observed has the log-likelihood 0
+        weight = statistics["weight"] + statistics.get("blank", 0.0)
+        return statistics, float(e_step.bound(statistics) / weight)
 
 
 class _Statistics:

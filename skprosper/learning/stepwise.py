@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..inference.base import Parameters
 from ..parallel.chunks import is_dask_array
 from .em import maximised
 from .moments import Moments
-from .problem import Parameters
 
 _DECAY = 0.6
 # Lower bounds that a stream remembers.

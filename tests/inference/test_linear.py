@@ -7,12 +7,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from problems import PRIORS, random_problem
 from scipy.special import logsumexp
 
-from skprosper.inference.base import Truncation
+from skprosper.inference.base import Parameters, Truncation
 from skprosper.inference.linear import LinearEStep
 from skprosper.kernels.linear import add_outer
 from skprosper.kernels.states import count_states, paired_states
 from skprosper.kernels.vector_math import argmax, exp
-from skprosper.learning.problem import Parameters
 from skprosper.noise import IsotropicNoise
 from skprosper.priors import BinaryPrior
 

@@ -8,10 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from problems import PRIORS, random_problem
 
 from skprosper import MaximalCausesAnalysis, SparseCoding
-from skprosper.inference.base import Truncation
+from skprosper.inference.base import Parameters, Truncation
 from skprosper.kernels.maximum import state_trees
 from skprosper.kernels.states import count_states
-from skprosper.learning.problem import Parameters
 from skprosper.noise import IsotropicNoise
 from skprosper.priors import DiscretePrior
 from skprosper.superpositions import SUPERPOSITIONS

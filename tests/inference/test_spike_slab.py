@@ -9,10 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from problems import noise_of
 
 from skprosper import SparseCoding
-from skprosper.inference.base import Truncation, codes_of
+from skprosper.inference.base import Parameters, Truncation, codes_of
 from skprosper.inference.spike_slab import SpikeSlabEStep
 from skprosper.kernels import spike_slab as kernel
-from skprosper.learning.problem import Parameters
 from skprosper.noise import NOISES, IsotropicNoise
 from skprosper.priors import SpikeSlabPrior
 

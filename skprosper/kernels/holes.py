@@ -1,0 +1,259 @@
+"""What missing values change for a data point: its own Gram matrix, and its second moments.
+
+With the features of a data point that are observed O, independent noise and
+G_hg = sum over O of W_hd W_gd / sigma_d^2, all else is as for complete data. Rows of that
+matrix are found only for the latents that a search comes to. Where more is observed than
+not, they are those of complete data less what is missing.
+
+The M-step needs <s s^T> W at the missing features of every data point. A second moment has
+dense rows for the latents that are active in the centre, entries between candidates, and a
+diagonal. The rows and the diagonals of many data points are collected for matrix products.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .compiling import njit
+from .vector_math import INLINE
+
+# What is collected of the second moments: nothing, what the M-step needs, all of each point.
+NOTHING, SUMS, POINTS = 0, 1, 2
+# Places in ``tally``.
+_N_FEATURES, _HIDDEN, _N_FILLED, _COLLECT, N_ROWS, N_DONE = range(6)
+
+
+class Holes(NamedTuple):
+    """A block of data points with missing values, and memory for one of them."""
+
+    seen: np.ndarray  # (n, D) bool
+    squares: np.ndarray  # (n, H) G_hh of each data point
+    odds: np.ndarray  # (K, H) float64 log odds, of discrete values
+    fields: np.ndarray  # (H, D) components
+    columns: np.ndarray  # (D, H) the same, transposed
+    weighted: np.ndarray  # (H, D) components Sigma^-1
+    features: np.ndarray  # (D,) int64 those that are seen, or those that are not
+    gram: np.ndarray  # (H, H) rows of the data point's own Gram matrix
+    filled: np.ndarray  # (H,) bool which of them
+    filled_rows: np.ndarray  # (H,) int64 the same as a list
+    tally: np.ndarray  # (6,) int64
+    second: np.ndarray  # (kinds, H, H) float64 second moment of the data point, 0 between them
+    diagonal: np.ndarray  # (kinds, H) float64 sums of its diagonal
+    rows: np.ndarray  # (room, H) dense rows of second moments
+    latent: np.ndarray  # (room,) int64 whose rows
+    point: np.ndarray  # (room,) int64 of which data point
+    diagonals: np.ndarray  # (n, H) diagonals of second moments
+    cross: np.ndarray  # (H, D) float64 <s s^T> W at missing features, of candidates
+
+
+@njit(**INLINE)
+def enter_point(holes, n):
+    """Make a data point the one whose Gram matrix is asked for."""
+    if holes is None:
+        return
+    seen, tally, n_seen = holes.seen[n], holes.tally, 0
+    for d in range(seen.size):
+        n_seen += seen[d]
+    hidden = 2 * n_seen > seen.size
+    n_features = 0
+    for d in range(seen.size):
+        if seen[d] != hidden:
+            holes.features[n_features] = d
+            n_features += 1
+    for i in range(tally[_N_FILLED]):
+        holes.filled[holes.filled_rows[i]] = False
+    tally[_N_FEATURES], tally[_HIDDEN], tally[_N_FILLED] = n_features, hidden, 0
+
+
+@njit(**INLINE)
+def write_bias(holes, n, values, bias):
+    """Write the log odds of value k less v_k^2 G_hh / 2 of a data point."""
+    if holes is None:
+        return
+    squares = holes.squares[n]
+    for k in range(values.size):
+        half = 0.5 * np.float64(values[k]) ** 2
+        odds, out = holes.odds[k], bias[k]
+        for h in range(out.size):
+            out[h] = odds[h] - half * squares[h]
+
+
+@njit(**INLINE)
+def gram_row(gram, holes, h):
+    """Return a row of the data point's Gram matrix."""
+    if holes is None:
+        return gram[h]
+    row = holes.gram[h]
+    if holes.filled[h]:
+        return row
+    holes.filled[h] = True
+    holes.filled_rows[holes.tally[_N_FILLED]] = h
+    holes.tally[_N_FILLED] += 1
+    n, sign = holes.tally[_N_FEATURES], row.dtype.type(1.0)
+    if holes.tally[_HIDDEN]:
+        row[:] = gram[h]
+        sign = -sign
+    else:
+        row[:] = 0.0
+    features, columns, weighted = holes.features, holes.columns, holes.weighted[h]
+    i = 0
+    while i + 4 <= n:
+        d0, d1, d2, d3 = features[i], features[i + 1], features[i + 2], features[i + 3]
+        w0, w1 = sign * weighted[d0], sign * weighted[d1]
+        w2, w3 = sign * weighted[d2], sign * weighted[d3]
+        c0, c1, c2, c3 = columns[d0], columns[d1], columns[d2], columns[d3]
+        for g in range(row.size):
+            row[g] += w0 * c0[g] + w1 * c1[g] + w2 * c2[g] + w3 * c3[g]
+        i += 4
+    while i < n:
+        w0, c0 = sign * weighted[features[i]], columns[features[i]]
+        for g in range(row.size):
+            row[g] += w0 * c0[g]
+        i += 1
+    return row
+
+
+@njit(**INLINE)
+def gram_entry(gram, holes, h, g):
+    """Return an entry of the data point's Gram matrix."""
+    if holes is None:
+        return gram[h, g]
+    if holes.filled[h]:
+        return holes.gram[h, g]
+    if holes.filled[g]:
+        return holes.gram[g, h]
+    n, total = holes.tally[_N_FEATURES], gram.dtype.type(0.0)
+    features, weighted, field = holes.features, holes.weighted[h], holes.fields[g]
+    for i in range(n):
+        total += weighted[features[i]] * field[features[i]]
+    return gram[h, g] - total if holes.tally[_HIDDEN] else total
+
+
+@njit(**INLINE)
+def moments_of_point(holes, second, diagonal):
+    """Return where a data point adds its second moments: to the sums, or to its own."""
+    if holes is None:
+        return second, diagonal
+    if holes.tally[_COLLECT] == NOTHING:
+        return second, diagonal
+    return holes.second, holes.diagonal
+
+
+@njit(**INLINE)
+def has_room(holes, n_rows):
+    """Return whether the dense rows of a data point can be collected."""
+    if holes is None:
+        return True
+    left = holes.rows.shape[0] - holes.tally[N_ROWS]
+    return holes.tally[_COLLECT] == NOTHING or n_rows <= left
+
+
+@njit(**INLINE)
+def finish(holes, n):
+    """Note how many data points are done."""
+    if holes is None:
+        return
+    holes.tally[N_DONE] = n
+
+
+@njit(**INLINE)
+def collect_point(holes, n, squares, support, n_active, candidates, second, diagonal):
+    """Add a data point's second moments to the sums, and keep what the M-step needs.
+
+    squares (kinds,) is what an entry of its diagonal counts in that of the second moments,
+    whose last kind is that of the latents.
+    """
+    if holes is None:
+        return
+    if holes.tally[_COLLECT] == NOTHING:
+        return
+    collect_diagonal(holes, n, squares, diagonal)
+    own, total = holes.second, second
+    last = own.shape[0] - 1
+    for i in range(n_active):
+        _collect_row(holes, n, last, support[i], total)
+    for i in range(candidates.size):
+        h = candidates[i]
+        if holes.tally[_COLLECT] == POINTS:
+            _collect_row(holes, n, last, h, total)
+            continue
+        for j in range(candidates.size):
+            g = candidates[j]
+            x = own[last, h, g]
+            if x != 0.0 and g != h:
+                seen, one, other = holes.seen[n], holes.cross[h], holes.cross[g]
+                a, b = holes.fields[h], holes.fields[g]
+                for d in range(seen.size):
+                    y = 0.0 if seen[d] else x
+                    one[d] += y * b[d]
+                    other[d] += y * a[d]
+        for kind in range(last + 1):
+            for j in range(candidates.size):
+                g = candidates[j]
+                total[kind, h, g] += own[kind, h, g]
+                own[kind, h, g] = 0.0
+
+
+@njit(**INLINE)
+def collect_diagonal(holes, n, squares, diagonal):
+    """Add the diagonal alone, and keep it."""
+    if holes is None:
+        return
+    if holes.tally[_COLLECT] == NOTHING:
+        return
+    out = holes.diagonals[n]
+    out[:] = 0.0
+    for k in range(diagonal.shape[0]):
+        square, mine, sums = squares[k], holes.diagonal[k], diagonal[k]
+        for h in range(out.size):
+            out[h] += square * mine[h]
+            sums[h] += mine[h]
+            mine[h] = 0.0
+
+
+@njit(**INLINE)
+def diagonal_of_point(holes, diagonal):
+    """Return where a data point adds its diagonal: to the sums, or to its own."""
+    if holes is None:
+        return diagonal
+    return diagonal if holes.tally[_COLLECT] == NOTHING else holes.diagonal
+
+
+@njit(**INLINE)
+def hide_features(holes, n, components):
+    """Make components 0 where a data point has missing features: there nothing wins."""
+    if holes is None:
+        return
+    seen = holes.seen[n]
+    for h in range(components.shape[0]):
+        row, field = components[h], holes.fields[h]
+        for d in range(seen.size):
+            row[d] = field[d] if seen[d] else row.dtype.type(0.0)
+
+
+@njit(**INLINE)
+def show_features(holes, components):
+    """Make the components what they are."""
+    if holes is None:
+        return
+    components[:] = holes.fields
+
+
+@njit(**INLINE)
+def _collect_row(holes, n, last, h, total):
+    """Keep a dense row of a data point's second moment; add it to the sums."""
+    own = holes.second
+    r = holes.tally[N_ROWS]
+    row, any_there = holes.rows[r], False
+    own[last, h, h] = 0.0  # the diagonal has sums of its own
+    for g in range(row.size):
+        row[g] = own[last, h, g]
+        any_there |= row[g] != 0.0
+    if any_there:
+        holes.latent[r], holes.point[r] = h, n
+        holes.tally[N_ROWS] = r + 1
+    for kind in range(last + 1):
+        source, target = own[kind, h], total[kind, h]
+        for g in range(row.size):
+            target[g] += source[g]
+            source[g] = 0.0

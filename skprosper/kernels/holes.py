@@ -90,11 +90,12 @@ def gram_row(gram, holes, h):
     holes.filled_rows[holes.tally[_N_FILLED]] = h
     holes.tally[_N_FILLED] += 1
     n, sign = holes.tally[_N_FEATURES], row.dtype.type(1.0)
-    if holes.tally[_HIDDEN]:
-        row[:] = gram[h]
+    hidden = holes.tally[_HIDDEN] > 0
+    if hidden:
         sign = -sign
-    else:
-        row[:] = 0.0
+    source, zero = gram[h], row.dtype.type(0.0)
+    for g in range(row.size):
+        row[g] = source[g] if hidden else zero
     features, columns, weighted = holes.features, holes.columns, holes.weighted[h]
     i = 0
     while i + 4 <= n:
@@ -201,8 +202,7 @@ def collect_diagonal(holes, n, squares, diagonal):
         return
     if holes.tally[_COLLECT] == NOTHING:
         return
-    out = holes.diagonals[n]
-    out[:] = 0.0
+    out = holes.diagonals[n]  # 0 on entry
     for k in range(diagonal.shape[0]):
         square, mine, sums = squares[k], holes.diagonal[k], diagonal[k]
         for h in range(out.size):
@@ -236,7 +236,10 @@ def show_features(holes, components):
     """Make the components what they are."""
     if holes is None:
         return
-    components[:] = holes.fields
+    for h in range(components.shape[0]):
+        row, field = components[h], holes.fields[h]
+        for d in range(row.size):
+            row[d] = field[d]
 
 
 @njit(**INLINE)

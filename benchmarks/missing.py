@@ -1,0 +1,164 @@
+"""Missing values: what they cost, what is recovered, how well they are imputed.
+
+    python benchmarks/missing.py cost bars parameters imputation
+
+cost: an EM iteration of ``fit`` where values are missing at random, in units of one on
+complete data (patches of 12 x 12, 256 components, one thread); with full noise for 20
+patterns of missing values. bars: how often defaults find all bars of 5 x 5 images when half
+of the pixels are missing. parameters: the six models on data sampled from themselves, 20, 50
+and 80 % missing. imputation: held-out entries of digits and of patches, against
+scikit-learn's imputers: root mean square error, and the share inside intervals of 95 %.
+"""
+
+import argparse
+import warnings
+from time import perf_counter
+
+import numpy as np
+from iteration import PLAIN
+from recovery import EITHER_SIGN, MODELS, active_probability, bars
+from sklearn.datasets import load_digits
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, KNNImputer
+from threadpoolctl import threadpool_limits
+
+import skprosper
+from skprosper.datasets import load_image_patches
+from skprosper.metrics import match_components
+
+
+def with_holes(X, share, seed, n_patterns=None):
+    """Return a copy of data with a share of its values missing at random."""
+    rng = np.random.default_rng(seed)
+    if n_patterns is None:
+        missing = rng.uniform(size=X.shape) < share
+    else:
+        patterns = rng.uniform(size=(n_patterns, X.shape[1])) < share
+        missing = patterns[rng.integers(n_patterns, size=len(X))]
+    return np.where(missing, np.nan, X)
+
+
+def seconds_of(estimator, X):
+    start = perf_counter()
+    estimator.fit(X)
+    return perf_counter() - start
+
+
+def cost(options):
+    """Print the ratio of an iteration with missing values to one without."""
+    X = load_image_patches(4000, patch_size=12, random_state=0)
+    cases = [
+        ("BSC", "isotropic", None),
+        ("GSC", "isotropic", None),
+        ("BSC", "full", 20),
+        ("GSC", "full", 20),
+    ]
+    print("model  noise      patterns  ratio at 50 % missing")
+    for model, noise, patterns in cases:
+        holes = with_holes(X, 0.5, 0, patterns)
+
+        def iteration(data):
+            def fit(max_iter):
+                estimator = skprosper.SparseCoding(
+                    256, prior=dict(BSC="binary", GSC="spike-slab")[model], noise=noise,
+                    max_iter=max_iter, n_jobs=1, **PLAIN,
+                )  # fmt: skip
+                return seconds_of(estimator, data)
+
+            short = fit(10)
+            return (fit(16) - short) / 6
+
+        with threadpool_limits(1):
+            for data in (X, holes):
+                skprosper.SparseCoding(
+                    256, prior=dict(BSC="binary", GSC="spike-slab")[model], noise=noise,
+                    max_iter=1, n_jobs=1, **PLAIN,
+                ).fit(data[:600])  # compiles  # fmt: skip
+            ratios = [iteration(holes) / iteration(X) for _ in range(options.repeats)]
+        print(f"{model:5}  {noise:9}  {patterns or 'rows':>8}  {np.median(ratios):5.2f}", flush=True)
+
+
+def bars_found(options):
+    """Print how often all bars are found from half of the pixels."""
+    print("model  all bars found from half of the pixels")
+    for model in options.models:
+        found = []
+        for seed in range(options.seeds):
+            X, _, true, _ = bars(model, 5, seed, 2000)
+            estimator = getattr(skprosper, MODELS[model][0])(10, random_state=seed)
+            estimator.fit(with_holes(X, 0.5, seed))
+            cosine = match_components(
+                estimator.components_, true, ignore_sign=model in EITHER_SIGN
+            )[2]
+            found.append(np.all(np.abs(cosine) > 0.95))
+        print(f"{model:5}  {sum(found)} of {options.seeds}", flush=True)
+
+
+def parameters(options):
+    """Print what is recovered of data with missing values, and without."""
+    print("model  missing  found  least cosine  pi error  sigma error   (medians over seeds)")
+    for model in options.models:
+        for share in (0.0, 0.2, 0.5, 0.8):
+            rows = []
+            for seed in range(min(options.seeds, 5)):
+                X, codes, true, noise = bars(model, 5, seed, 4000)
+                estimator = getattr(skprosper, MODELS[model][0])(10, random_state=seed)
+                estimator.fit(with_holes(X, share, seed) if share else X)
+                cosine = match_components(
+                    estimator.components_, true, ignore_sign=model in EITHER_SIGN
+                )[2]
+                pi = active_probability(estimator.prior_) / np.mean(codes != 0) - 1.0
+                sigma = np.sqrt(estimator.noise_variance_) / noise - 1.0
+                rows.append((np.sum(np.abs(cosine) > 0.95), np.min(np.abs(cosine)), pi, sigma))
+            found, least, pi, sigma = np.median(rows, axis=0)
+            print(
+                f"{model:5}  {share:6.0%}  {found:5.0f}  {least:12.4f}  {pi:+8.1%}  {sigma:+10.1%}",
+                flush=True,
+            )
+
+
+def imputation(options):
+    """Print error and coverage of imputed entries, beside those of scikit-learn's imputers."""
+    digits = load_digits().data
+    digits = digits[:, digits.std(axis=0) > 0.0]
+    patches = load_image_patches(3000, patch_size=8, random_state=1, whiten=False)
+    print("data     missing  estimator                     rmse  inside 95 %  seconds")
+    for name, X, estimator in (
+        ("digits", digits, skprosper.GaussianSparseCoding(48, fit_offset=True, random_state=0)),
+        ("patches", patches, skprosper.GaussianSparseCoding(96, fit_offset=True, random_state=0)),
+    ):
+        for share in (0.2, 0.5):
+            holes = with_holes(X, share, 0)
+            missing = np.isnan(holes)
+            start = perf_counter()
+            mean, std = estimator.fit(holes).impute(holes, return_std=True)
+            report(name, share, estimator, X, missing, mean, std, perf_counter() - start)
+            start = perf_counter()
+            mean = KNNImputer(n_neighbors=10).fit_transform(holes)
+            report(name, share, KNNImputer(), X, missing, mean, None, perf_counter() - start)
+            start = perf_counter()
+            mean = IterativeImputer(random_state=0).fit_transform(holes)
+            report(name, share, IterativeImputer(), X, missing, mean, None, perf_counter() - start)
+
+
+def report(name, share, estimator, X, missing, mean, std, seconds):
+    error = (mean - X)[missing]
+    inside = "" if std is None else f"{np.mean(np.abs(error) < 1.96 * std[missing]):.1%}"
+    print(
+        f"{name:8} {share:6.0%}  {type(estimator).__name__:24} {np.sqrt(np.mean(error**2)):9.4f}"
+        f"  {inside:>11}  {seconds:7.1f}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    studies = dict(cost=cost, bars=bars_found, parameters=parameters, imputation=imputation)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("studies", nargs="*", choices=[[], *studies], default=list(studies))
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    for study in options.studies:
+        studies[study](options)

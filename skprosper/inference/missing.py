@@ -26,6 +26,10 @@ from .base import BLOCK_ROWS, Parameters, Posteriors, codes_of, widened
 
 # Numbers in the dense rows of second moments that are collected together.
 _ROOM = 1_000_000
+# Rows of a chunk that make a pattern one of many rows, and most such patterns.
+_MANY_ROWS, _MOST_KEPT = 16, 64
+# Statistics that are of no features.
+_SCALARS = ("weight", "log_evidence", "normaliser")
 
 
 class PartlyObserved:
@@ -82,13 +86,17 @@ class PartlyObserved:
         statistics["blank"] = weights[empty].sum()
         if self.noise.independent:
             statistics["observed"] = np.full(n_features, weight)
+        else:
+            statistics["patterns"] = PatternSums()
         if holes.size:
             other = self.rows_with_holes.statistics(X[holes], weights[holes])
-            statistics = {name: value + other[name] for name, value in statistics.items()}
+            _add(statistics, other)
         return statistics
 
     def complete(self, statistics):
         """Return the summed statistics with what follows from them filled in."""
+        if "patterns" in statistics:
+            statistics = self.rows_with_holes.with_patterns(statistics)
         return self.complete_rows.complete(statistics)
 
     def bound(self, statistics):
@@ -445,6 +453,23 @@ class HolesEStep(_IncompleteRows):
         return in_rows(parts, index)
 
 
+class PatternSums(dict):
+    """Statistics of the observed features by pattern, the bytes of a mask."""
+
+    def __add__(self, other):
+        total = PatternSums(self)
+        for key, own in other.items():
+            mine = total.get(key)
+            total[key] = own if mine is None else {k: mine[k] + v for k, v in own.items()}
+        return total
+
+
+def _add(total, statistics):
+    """Add to statistics, of which some may not be there yet."""
+    for name, value in statistics.items():
+        total[name] = total[name] + value if name in total else value
+
+
 class PatternsEStep(_IncompleteRows):
     """E-step of rows with missing values, a model of fewer features for each pattern.
 
@@ -454,70 +479,104 @@ class PatternsEStep(_IncompleteRows):
         The E-step of complete rows.
     """
 
+    def __init__(self, e_step):
+        super().__init__(e_step)
+        self._kept = {}  # E-steps of patterns of many rows
+
     def _patterns(self, X):
         """Yield rows that observe the same features, these, and the E-step of these."""
-        e_step, parameters = self.e_step, self.e_step.parameters
-        patterns, which = np.unique(~np.isnan(X), axis=0, return_inverse=True)
+        patterns, which = np.unique(np.packbits(~np.isnan(X), axis=1), axis=0, return_inverse=True)
         order = np.argsort(which, kind="stable")
         bounds = np.searchsorted(which[order], np.arange(len(patterns) + 1))
-        for i, seen in enumerate(patterns):
-            part = Parameters(
-                parameters.components[:, seen],
-                parameters.prior,
-                parameters.noise.restricted(seen),
-                None if parameters.offset is None else parameters.offset[seen],
-            )
-            part = type(e_step)(part, e_step.truncation, e_step.dtype, e_step.temperature)
+        for i, packed in enumerate(patterns):
+            seen = np.unpackbits(packed, count=X.shape[1]).astype(bool)
             rows = order[bounds[i] : bounds[i + 1]]
+            part = self._part(seen, len(rows) >= _MANY_ROWS)
             yield rows, seen, part, np.ascontiguousarray(X[rows][:, seen])
 
+    def _part(self, seen, lasting):
+        """Return the E-step of some features; of a pattern that comes again it is kept."""
+        key = seen.tobytes()
+        if (part := self._kept.get(key)) is not None:
+            return part
+        e_step, parameters = self.e_step, self.e_step.parameters
+        part = Parameters(
+            parameters.components[:, seen],
+            parameters.prior,
+            parameters.noise.restricted(seen),
+            None if parameters.offset is None else parameters.offset[seen],
+        )
+        part = type(e_step)(part, e_step.truncation, e_step.dtype, e_step.temperature)
+        if lasting and len(self._kept) < _MOST_KEPT:
+            self._kept[key] = part
+        return part
+
+    def __getstate__(self):
+        return {"e_step": self.e_step, "_kept": {}}
+
     def statistics(self, X, weights):
-        """Return the sums of the M-step and of the evidence over some data points."""
-        total, noise = None, self.e_step.noise
+        """Return the sums of the M-step and of the evidence over some data points.
+
+        Those of a pattern of many rows are kept apart, as "patterns": what the missing
+        features add takes as long for all rows of a pattern as for one.
+        """
+        total, noise = {}, self.e_step.noise
+        many = max(_MANY_ROWS, len(X) // _MOST_KEPT)
         for rows, seen, part, x in self._patterns(X):
             w = weights[rows]
             own = part.statistics(x, w)
-            normaliser = w.sum() * part.noise.log_normaliser(x.shape[1])
-            if self.e_step.linear:
-                own = self._filled(own, part, seen)
-                # what is missing adds its dimension to the squares of complete data
-                normaliser += 0.5 * w.sum() * (~seen).sum()
-            else:
+            own["normaliser"] = w.sum() * part.noise.log_normaliser(x.shape[1])
+            if not self.e_step.linear:
                 for name in ("numerator", "denominator"):
                     array = np.zeros((len(own[name]), len(seen)))
                     array[:, seen] = own[name]
                     own[name] = array
-            own["normaliser"], own["blank"] = normaliser, 0.0
+            else:
+                # what is missing adds its dimension to the squares of complete data
+                own["normaliser"] += 0.5 * w.sum() * (~seen).sum()
+                if len(rows) >= many:
+                    scalars = {name: own[name] for name in _SCALARS}
+                    own = scalars | {"patterns": PatternSums({seen.tobytes(): own})}
+                else:
+                    own = self._filled(own, part, seen)
             if noise.independent:
                 own["observed"] = w.sum() * seen
-            total = own if total is None else {k: total[k] + v for k, v in own.items()}
+            _add(total, own)
         return total
+
+    def with_patterns(self, statistics):
+        """Return the statistics with those in that were kept apart."""
+        statistics = dict(statistics)
+        for key, own in statistics.pop("patterns").items():
+            seen = np.frombuffer(key, bool)
+            filled = self._filled(own, self._part(seen, True), seen)
+            _add(statistics, {k: v for k, v in filled.items() if k not in _SCALARS})
+        return statistics
 
     def _filled(self, statistics, part, seen):
         """Return the statistics of complete data, given those of the observed features."""
         W, noise = self.e_step.parameters.components, self.e_step.noise
         named = part.complete(statistics)
-        second, weight = named["second"], statistics["weight"]
+        second, cross = named["second"], statistics["cross"]
+        square, data = statistics["data_second"], statistics["data"]
         B, remaining = noise.regression(seen)
-        U = W[:, ~seen] - W[:, seen] @ B.T  # of what the rest of the features do not tell
-        cross, data = np.zeros(W.shape), np.zeros(len(seen))
-        squares = np.zeros((len(seen),) * 2)
-        observed = statistics["cross"], statistics["data_second"]
-        cross[:, seen] = observed[0]
-        cross[:, ~seen] = observed[0] @ B.T + second @ U
-        data[seen] = statistics["data"]
-        data[~seen] = B @ statistics["data"]
+        U = W[:, ~seen] - W[:, seen] @ B.T  # what the observed features do not tell
+        moved = second @ U
+        half = B @ (cross.T @ U)
+        added = U.T @ moved + half + half.T + statistics["weight"] * remaining
+        square_of = square @ B.T
+        # the observed features first, then back in their places
+        place = np.argsort(np.concatenate([np.flatnonzero(seen), np.flatnonzero(~seen)]))
+        mixed = square_of + cross.T @ U
+        squares = np.block([[square, mixed], [mixed.T, B @ square_of + added]])
+        told = B @ data
         if self.e_step.offset is not None:
-            data[~seen] += named["codes"] @ U
-        squares[np.ix_(seen, seen)] = observed[1]
-        mixed = observed[1] @ B.T + observed[0].T @ U
-        squares[np.ix_(seen, ~seen)], squares[np.ix_(~seen, seen)] = mixed, mixed.T
-        half = B @ observed[0].T @ U
-        squares[np.ix_(~seen, ~seen)] = (
-            B @ observed[1] @ B.T + half + half.T + U.T @ second @ U + weight * remaining
-        )
-        own = {"cross": cross, "data": data, "data_second": squares}
-        return self.e_step.in_own_units(statistics, part) | own
+            told += named["codes"] @ U
+        return self.e_step.in_own_units(statistics, part) | {
+            "cross": np.hstack([cross, cross @ B.T + moved])[:, place],
+            "data": np.concatenate([data, told])[place],
+            "data_second": squares[np.ix_(place, place)],
+        }
 
     def _by_pattern(self, X, out, method, *arguments):
         for rows, _, part, x in self._patterns(X):

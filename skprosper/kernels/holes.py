@@ -98,14 +98,19 @@ def gram_row(gram, holes, h):
         row[g] = source[g] if hidden else zero
     features, columns, weighted = holes.features, holes.columns, holes.weighted[h]
     i = 0
-    while i + 4 <= n:
+    while i + 8 <= n:
         d0, d1, d2, d3 = features[i], features[i + 1], features[i + 2], features[i + 3]
+        d4, d5, d6, d7 = features[i + 4], features[i + 5], features[i + 6], features[i + 7]
         w0, w1 = sign * weighted[d0], sign * weighted[d1]
         w2, w3 = sign * weighted[d2], sign * weighted[d3]
+        w4, w5 = sign * weighted[d4], sign * weighted[d5]
+        w6, w7 = sign * weighted[d6], sign * weighted[d7]
         c0, c1, c2, c3 = columns[d0], columns[d1], columns[d2], columns[d3]
+        c4, c5, c6, c7 = columns[d4], columns[d5], columns[d6], columns[d7]
         for g in range(row.size):
-            row[g] += w0 * c0[g] + w1 * c1[g] + w2 * c2[g] + w3 * c3[g]
-        i += 4
+            x = row[g] + w0 * c0[g] + w1 * c1[g] + w2 * c2[g] + w3 * c3[g]
+            row[g] = x + w4 * c4[g] + w5 * c5[g] + w6 * c6[g] + w7 * c7[g]
+        i += 8
     while i < n:
         w0, c0 = sign * weighted[features[i]], columns[features[i]]
         for g in range(row.size):

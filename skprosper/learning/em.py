@@ -122,6 +122,10 @@ class _Iteration:
         parameters = m_step(self.parameters, self.statistics, superposition, learn, floor)
         if steady and "components" in learn:
             parameters = superposition.steadied(self.parameters, parameters, self.statistics)
+        observed = self.problem.moments.observed
+        if observed is not None and not observed.all():
+            W = np.where(observed > 0.0, parameters.components, 0.0)
+            parameters = replace(parameters, components=W)
         if self.correction == 1.0 or "prior" not in learn:
             return parameters
         return replace(parameters, prior=parameters.prior.rescaled(self.correction))
@@ -169,6 +173,8 @@ def run_em(
     floor = problem.floor(centred, run.parameters.noise.each_feature)
     moments = problem.moments
     unit = np.sqrt(moments.variance if centred else moments.mean_square)
+    if moments.observed is not None:
+        unit = unit * (moments.observed > 0.0)  # a feature that is never observed stays at 0
     # of fewer data points faults cannot be told from chance, nor a prior be held: several
     # components would explain a data point that any one of them could stand for
     least = ENOUGH * len(run.parameters.components)

@@ -5,7 +5,7 @@ of each chunk do not. Chan, Golub, LeVeque (1983). Algorithms for computing the 
 variance. The American Statistician 37.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Moments:
         Weight of the data points that observe a feature; None where nothing is missing.
     pairs : ndarray of shape (n_features, n_features) or None
         Weight of those that observe both; None where ``second`` or ``observed`` is.
+    apart : ndarray of shape (n_features, n_features) or None
+        Sum about its mean of the first feature where the second is observed too.
     """
 
     weight: float
@@ -37,6 +39,7 @@ class Moments:
     second: np.ndarray | None
     observed: np.ndarray | None = None
     pairs: np.ndarray | None = None
+    apart: np.ndarray | None = None
 
     def __add__(self, other):
         if self.observed is not None or other.observed is not None:
@@ -63,7 +66,8 @@ class Moments:
         second = None if self.second is None else factor * self.second
         observed = None if self.observed is None else factor * self.observed
         pairs = None if self.pairs is None else factor * self.pairs
-        return Moments(weight, self.mean, factor * self.square, second, observed, pairs)
+        apart = None if self.apart is None else factor * self.apart
+        return Moments(weight, self.mean, factor * self.square, second, observed, pairs, apart)
 
     @property
     def covariance(self):
@@ -105,35 +109,41 @@ def data_moments(X, weights):
 
 
 def _sum_with_holes(left, right):
-    """Return the sum of moments of which some miss values.
-
-    The means of the data points that observe both of two features are taken to be those of
-    all that observe either: of values missing at random they are.
-    """
-    n, m = _of_features(left), _of_features(right)
+    """Return the sum of moments of which some miss values."""
+    left, right = _with_counts(left), _with_counts(right)
+    n, m = left.observed, right.observed
     total = n + m
     with np.errstate(over="ignore", invalid="ignore"):  # the fit checks the scale
         share = m / np.where(total > 0.0, total, np.inf)
         step = right.mean - left.mean
-        mean = left.mean + share * step
         square = left.square + right.square + n * share * step**2
-        second = pairs = None
+        second = pairs = apart = None
         if left.second is not None and right.second is not None:
-            n, m = _of_pairs(left), _of_pairs(right)
-            pairs = n + m
-            share = m / np.where(pairs > 0.0, pairs, np.inf)
-            second = left.second + right.second + n * share * np.outer(step, step)
-    return Moments(left.weight + right.weight, mean, square, second, total, pairs)
+            pairs = left.pairs + right.pairs
+            second, apart = _about(left, share * step)
+            second_right, apart_right = _about(right, (share - 1.0) * step)
+            second, apart = second + second_right, apart + apart_right
+    return Moments(
+        left.weight + right.weight, left.mean + share * step, square, second, total, pairs, apart
+    )
 
 
-def _of_features(moments):
-    if moments.observed is None:
-        return np.full(len(moments.mean), moments.weight)
-    return moments.observed
+def _with_counts(moments):
+    """Return moments with the weights of what is observed."""
+    if moments.observed is not None:
+        return moments
+    observed, pairs, apart = np.full(len(moments.mean), moments.weight), None, None
+    if moments.second is not None:
+        pairs = np.full(moments.second.shape, moments.weight)
+        apart = np.zeros(moments.second.shape)
+    return replace(moments, observed=observed, pairs=pairs, apart=apart)
 
 
-def _of_pairs(moments):
-    return np.full(moments.second.shape, moments.weight) if moments.pairs is None else moments.pairs
+def _about(moments, step):
+    """Return ``second`` and ``apart`` about means that are a step further."""
+    mixed = step[:, None] * moments.apart.T
+    second = moments.second - mixed - mixed.T + moments.pairs * np.outer(step, step)
+    return second, moments.apart - step[:, None] * moments.pairs
 
 
 def _moments_with_holes(X, w, products):
@@ -149,11 +159,13 @@ def _moments_with_holes(X, w, products):
         error = w @ x / size  # of the mean, by rounding
         mean += error
         x = np.where(seen, x - error, 0.0)
-        second = pairs = None
+        second = pairs = apart = None
         if products:
+            there = seen.astype(np.float64)
             second = (x * w[:, None]).T @ x
-            pairs = (seen * w[:, None]).T @ seen.astype(np.float64)
-        return Moments(float(w.sum()), mean, add_squares(x, w), second, observed, pairs)
+            pairs = (there * w[:, None]).T @ there
+            apart = (x * w[:, None]).T @ there
+        return Moments(float(w.sum()), mean, add_squares(x, w), second, observed, pairs, apart)
 
 
 def moments_of(X, weights, products):

@@ -166,7 +166,8 @@ def run_em(
 
     The M-step of the maxima takes for granted which component is the largest where, and
     may go too far. Where the lower bound falls after it, the step is halved: without that
-    EM goes round in circles on few data, and magnifies rounding errors as it does.
+    EM goes round in circles on few data, and magnifies rounding errors as it does. So it is
+    for data with missing values, whose posteriors are broad.
     """
     superposition = problem.superposition
     centred = run.parameters.offset is not None
@@ -179,6 +180,8 @@ def run_em(
     # components would explain a data point that any one of them could stand for
     least = ENOUGH * len(run.parameters.components)
     enough = moments.weight >= (1.0 - 1e-9) * least  # weights may sum to it
+    # what few or incomplete data leave open a truncated posterior may take for either
+    sure = superposition.linear and enough and moments.observed is None
     reseed = enough and annealing is not None and annealing.reseed and "components" in learn
     while len(run.lower_bounds) < max_iter and not run.finished:
         step = AnnealingStep()
@@ -200,7 +203,7 @@ def run_em(
             run.halve_step()
         else:
             after = iteration.maximised(learned, floor, steady)
-            halves = step.exact and not (superposition.linear and enough) and "components" in learn
+            halves = step.exact and "components" in learn and not sure
             run.last_step = (run.parameters, after) if halves else None
             run.parameters = after
             run.previous = bound if step.exact else -np.inf

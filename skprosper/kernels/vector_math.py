@@ -15,6 +15,7 @@ JIT = dict(nogil=True, error_model="numpy", fastmath=_FASTMATH, cache=True)
 # from the cache may call different versions, whose sums differ in the last bit.
 INLINE = dict(error_model="numpy", fastmath=_FASTMATH, forceinline=True)
 
+LN2 = 0.6931471805599453
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
@@ -95,8 +96,30 @@ def maximum(typingctx, a, b):
     return a(a, a), codegen
 
 
+@intrinsic
+def log2_below(typingctx, x):
+    """Return a lower bound of log2(x) of a normal positive number, at most 0.0861 below it.
+
+    The exponent plus the mantissa less 1: the line between neighbouring powers of 2.
+    """
+
+    def codegen(context, builder, signature, args):
+        kind, integer = args[0].type, ir.IntType(32)
+        if kind == ir.DoubleType():  # sign, exponent and 20 bits of the mantissa will do
+            bits = builder.bitcast(args[0], ir.IntType(64))
+            bits = builder.trunc(builder.lshr(bits, ir.Constant(ir.IntType(64), 32)), integer)
+            unit, bias = 2.0**-20, 1023.0
+        else:
+            bits, unit, bias = builder.bitcast(args[0], integer), 2.0**-23, 127.0
+        number = builder.fmul(builder.sitofp(bits, kind), ir.Constant(kind, unit))
+        return builder.fsub(number, ir.Constant(kind, bias))
+
+    return x(x), codegen
+
+
 if config.DISABLE_JIT:  # plain Python knows no intrinsics
     maximum = max
+    log2_below = np.log2
 
 
 @njit(**INLINE)

@@ -293,19 +293,19 @@ def sign_of(n_kinds, s, dtype):
 @njit(**INLINE)
 def add_rows(row, scale, rows, factors, start, stop):
     """row = scale row + sum_s factors_s rows_s, for start <= s < stop."""
-    s, one = start, scale
+    s = start
     while s + 4 <= stop:
         f0, f1, f2, f3 = factors[s], factors[s + 1], factors[s + 2], factors[s + 3]
         r0, r1, r2, r3 = rows[s], rows[s + 1], rows[s + 2], rows[s + 3]
         for v in range(row.size):
-            row[v] = one * row[v] + f0 * r0[v] + f1 * r1[v] + f2 * r2[v] + f3 * r3[v]
-        one = row.dtype.type(1.0)
+            row[v] = scale * row[v] + f0 * r0[v] + f1 * r1[v] + f2 * r2[v] + f3 * r3[v]
+        scale = row.dtype.type(1.0)
         s += 4
     while s < stop:
         f0, r0 = factors[s], rows[s]
         for v in range(row.size):
-            row[v] = one * row[v] + f0 * r0[v]
-        one = row.dtype.type(1.0)
+            row[v] = scale * row[v] + f0 * r0[v]
+        scale = row.dtype.type(1.0)
         s += 1
     if start == stop:
         for v in range(row.size):

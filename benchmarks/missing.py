@@ -75,7 +75,9 @@ def cost(options):
                     max_iter=1, n_jobs=1, **PLAIN,
                 ).fit(data[:600])  # compiles  # fmt: skip
             ratios = [iteration(holes) / iteration(X) for _ in range(options.repeats)]
-        print(f"{model:5}  {noise:9}  {patterns or 'rows':>8}  {np.median(ratios):5.2f}", flush=True)
+        print(
+            f"{model:5}  {noise:9}  {patterns or 'rows':>8}  {np.median(ratios):5.2f}", flush=True
+        )
 
 
 def bars_found(options):

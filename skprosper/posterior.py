@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy import sparse
+
 from .inference.base import codes_of, stacked
 from .inference.tasks import MethodOnChunk, e_step_of
 from .kernels.states import count_states

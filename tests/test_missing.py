@@ -293,4 +293,6 @@ def test_moments_of_parts_add_up_to_those_of_all():
     seen = ~np.isnan(X)
     both = seen[:, 0] & seen[:, 1]
     centred = np.where(seen, X - whole.mean, 0.0)
-    assert_allclose(whole.covariance[0, 1], (w * centred[:, 0] * centred[:, 1]).sum() / w[both].sum())
+    assert_allclose(
+        whole.covariance[0, 1], (w * centred[:, 0] * centred[:, 1]).sum() / w[both].sum()
+    )

@@ -228,10 +228,14 @@ class HolesEStep(_IncompleteRows):
             x = np.where(seen, x, 0.0).astype(e_step.dtype, copy=False)
             memory.tally[:] = 0, 0, 0, collect, 0, 0
             memory.filled[:] = False
-            yield rows, x, memory._replace(
-                seen=seen,
-                squares=seen.astype(e_step.dtype) @ squares,
-                diagonals=np.zeros((len(x), len(fields)), e_step.dtype),
+            yield (
+                rows,
+                x,
+                memory._replace(
+                    seen=seen,
+                    squares=seen.astype(e_step.dtype) @ squares,
+                    diagonals=np.zeros((len(x), len(fields)), e_step.dtype),
+                ),
             )
 
     def _memory(self, collect):
@@ -322,9 +326,7 @@ class HolesEStep(_IncompleteRows):
             )
             part.tally[N_ROWS] = part.tally[N_DONE] = 0
             rows = slice(start, None)
-            self.e_step._infer(
-                codes[rows], weights[rows], sums, evidence[rows], probability, part
-            )
+            self.e_step._infer(codes[rows], weights[rows], sums, evidence[rows], probability, part)
             n = part.tally[N_DONE]
             yield part._replace(seen=part.seen[:n], diagonals=part.diagonals[:n])
             start += n

@@ -41,7 +41,8 @@ class SpikeSlabEStep(LinearGaussianEStep):
             shift=(scale / deviation * mean).astype(self.dtype),
             bias=bias.astype(self.dtype),
             precision=(self.gram * np.outer(scale, scale)).astype(self.dtype),
-            coupling=scale / deviation,
+            # slabs that are nearly determined by each other need more digits
+            coupling=(scale / deviation).astype(np.float64 if self.full else self.dtype),
             mean=mean,
             correlation=correlation,
         )

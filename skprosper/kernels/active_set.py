@@ -13,7 +13,11 @@ then stands for an eliminated variable is the Lagrange multiplier of its being 0
 eliminate that one switches the latent off again. So the form at the centre treats on and
 off alike. With A active and x the variables of the others and those multipliers, the form
 is linear^T x - x^T F x / 2, and the eliminated variables have the mean
--linear_A + F_A x and the covariance -F_AA. Only the rows F_A and the diagonal are kept.
+-linear_A + F_A x and the covariance -F_AA.
+
+Only the diagonal and the rows F_A are kept. The search needs less of them: it appends to
+E, one row per variable, with F = -E^T D E in the rows and columns of A, and D the signs of
+the pivots. E_A is lower triangular, and F_A = -E_A^T D E.
 """
 
 from typing import NamedTuple
@@ -22,10 +26,13 @@ import numpy as np
 
 from .compiling import njit
 from .holes import enter_point, gram_entry, gram_row
-from .vector_math import INLINE, argmax, exp, log, maximum
+from .ranking import Ranking, best_few, first_best, largest, make_ranking, reaching
+from .vector_math import INLINE, LN2, exp, log, log2_below, maximum
 
 # Least conditional variance of a slab in units of its variance.
 LEAST_VARIANCE = 1e-14
+# By how much the bound of a gain may exceed it: half the error of `log2_below`.
+_MARGIN = 0.03
 
 
 class Slabs(NamedTuple):
@@ -36,7 +43,7 @@ class Slabs(NamedTuple):
     shift: np.ndarray  # (H,) u = scale * projection + shift
     bias: np.ndarray  # (H,) the gain of a latent alone is bias + u^2 / 2
     precision: np.ndarray  # (H, H) R, the diagonal is not read
-    coupling: np.ndarray  # (H,) scale / prior deviation
+    coupling: np.ndarray  # (H,) scale / prior deviation, in the dtype of the forms
     mean: np.ndarray  # (H,) slab mean / prior deviation
     correlation: np.ndarray  # (H, H) of the slabs; (0, 0) where they are independent
 
@@ -54,54 +61,54 @@ class Centre(NamedTuple):
     support: np.ndarray  # (H,) int64, the active latents come first
     position: np.ndarray  # (H,) int64, place in ``support``, -1: inactive
     candidates: np.ndarray  # (n_candidates,) int64
-    rows: np.ndarray  # (at least kinds * n_active, kinds * H), kinds of a latent together
+    rows: np.ndarray  # (at least kinds * n_active, kinds * H), kinds of a latent together;
+    # F_A, or while it is searched for E
 
 
 class Scratch(NamedTuple):
     """Memory of the search."""
 
-    row: np.ndarray  # (kinds * H,)
     factors: np.ndarray  # (kinds * H,)
+    kept: np.ndarray  # (kinds * H,) 0 for the variables that are eliminated, else 1
+    bounds: np.ndarray  # (H,)
     scaled: np.ndarray  # (H,) projections in scaled units, in the data's dtype
     residual: np.ndarray  # (H,) in the data's dtype
     work: np.ndarray  # (H,)
+    ranking: Ranking
 
 
 @njit(**INLINE)
-def make_scratch(n_latents, n_variables, dtype):
-    """Allocate the `Scratch`."""
+def make_scratch(slabs, dtype):
+    """Allocate the `Scratch`, for data of this dtype."""
+    n_latents, form_dtype = slabs.scale.size, slabs.coupling.dtype
     return Scratch(
-        np.empty(n_variables),
-        np.empty(n_variables),
+        np.empty(len(slabs.kinds) * n_latents, form_dtype),
+        np.empty(len(slabs.kinds) * n_latents, form_dtype),
+        np.empty(n_latents, form_dtype),
         np.empty(n_latents, dtype),
         np.empty(n_latents, dtype),
         np.empty(n_latents),
+        make_ranking(n_latents, np.float64),
     )
 
 
 @njit(**INLINE)
-def first_best(gains, u, bias):
-    """Return the first latent whose gain is the best but for rounding errors."""
-    best = argmax(gains)
-    least = gains[best] - rounding(best, u, bias)
-    first = np.int64(gains.size)
-    for h in range(gains.size):
-        i = h if gains[h] >= least else np.int64(gains.size)
-        first = i if i < first else first
-    return first
+def write_slack(u, bias, slack):
+    """Write by how much gains may differ by rounding errors alone; return the largest."""
+    unit, widest = 1e-8 if u.itemsize == 8 else 1e-5, 0.0
+    for h in range(u.size):
+        x = np.float64(u[h])
+        slack[h] = unit * (1.0 + abs(np.float64(bias[h])) + 0.5 * x * x)
+    for h in range(u.size):
+        widest = maximum(widest, slack[h])
+    return widest
 
 
 @njit(**INLINE)
-def rounding(h, u, bias):
-    """Return by how much gains of a latent may differ by rounding errors alone."""
-    x = np.float64(u[h])
-    return (1e-8 if u.itemsize == 8 else 1e-5) * (1.0 + abs(np.float64(bias[h])) + 0.5 * x * x)
-
-
-@njit(**INLINE)
-def start(u, slabs, holes, n, centre):
+def start(u, slabs, holes, n, centre, scratch):
     """Write the form at the state 0, where no latent is active."""
     n_latents = u.size
+    scratch.kept[:] = 1.0
     centre.position[:] = -1
     if len(slabs.kinds) == 1:
         for h in range(n_latents):
@@ -139,7 +146,7 @@ def own_precision(slabs, holes, n, h):
     """Return the posterior precision of a latent that is active alone."""
     if holes is None:
         return 1.0
-    coupling = slabs.coupling[h]
+    coupling = np.float64(slabs.coupling[h])
     return np.float64(holes.squares[n, h]) + coupling * coupling
 
 
@@ -173,14 +180,39 @@ def least_pivot(slabs, h, kind, active):
 
 
 @njit(**INLINE)
+def gain_of(slabs, centre, h):
+    """Return the gain of changing a latent."""
+    linear, diagonal, n_latents = centre.linear, centre.diagonal, centre.gains.size
+    active = centre.position[h] >= 0
+    constant, r = constant_of(slabs, h), np.float64(linear[h])
+    if len(slabs.kinds) == 1:
+        if active:
+            p = maximum(-np.float64(diagonal[0, h]), 1.0)
+            return -constant - 0.5 * (r * r / p + np.log(p))
+        coupling = np.float64(slabs.coupling[h])
+        p = maximum(np.float64(diagonal[0, h]), coupling * coupling)
+        return constant + 0.5 * (r * r / p - np.log(p))
+    # of its two variables the first to be eliminated, then the second
+    first, second, r_second, least = 1, 0, linear[n_latents + h], slabs.coupling[h] ** 2
+    if active:
+        first, second, r, r_second, least = 0, 1, r_second, r, 1.0
+    variance = maximum(-diagonal[first, h], LEAST_VARIANCE)
+    slope = diagonal[2, h] / variance
+    p = maximum(diagonal[second, h] + slope * diagonal[2, h], least)
+    x = r_second + slope * r
+    gain = 0.5 * (x * x / p - r * r / variance - np.log(p * variance))
+    return gain - constant if active else gain + constant
+
+
+@njit(**INLINE)
 def write_gains(slabs, centre, n_active):
     """Write the gain of changing each latent."""
     linear, diagonal, gains = centre.linear, centre.diagonal, centre.gains
     n_latents = gains.size
     if len(slabs.kinds) == 1:
         for h in range(n_latents):
-            coupling, r = slabs.coupling[h], linear[h]
-            p = maximum(diagonal[0, h], coupling * coupling)
+            coupling, r = np.float64(slabs.coupling[h]), np.float64(linear[h])
+            p = maximum(np.float64(diagonal[0, h]), coupling * coupling)
             gains[h] = np.float64(slabs.bias[h]) + 0.5 * (r * r / p - log(p))
     else:
         for h in range(n_latents):
@@ -193,22 +225,61 @@ def write_gains(slabs, centre, n_active):
             gains[h] = np.float64(slabs.bias[h]) + 0.5 * (mean * mean + gain)
     for i in range(n_active):
         h = centre.support[i]
-        gains[h] = gain_of_leaving(slabs, centre, h)
+        gains[h] = gain_of(slabs, centre, h)
 
 
 @njit(**INLINE)
-def gain_of_leaving(slabs, centre, h):
-    """Return the gain of switching an active latent off."""
-    linear, diagonal, n_latents = centre.linear, centre.diagonal, centre.gains.size
+def write_bounds(slabs, centre, n_active, bounds):
+    """Write upper bounds of the gains, at most ``_MARGIN`` above them, without logarithms."""
+    linear, diagonal = centre.linear, centre.diagonal
+    n_latents, dtype = bounds.size, bounds.dtype.type
+    half, unit, least_variance = dtype(0.5), dtype(LN2), dtype(LEAST_VARIANCE)
     if len(slabs.kinds) == 1:
-        variance = maximum(-diagonal[0, h], 1.0)
-        return -constant_of(slabs, h) - 0.5 * (linear[h] * linear[h] / variance + np.log(variance))
-    variance = maximum(-diagonal[0, h], LEAST_VARIANCE)
-    slope = diagonal[2, h] / variance
-    p = maximum(diagonal[1, h] + slope * diagonal[2, h], 1.0)
-    r = linear[h] + slope * linear[n_latents + h]
-    gain = r * r / p - linear[n_latents + h] * linear[n_latents + h] / variance
-    return 0.5 * (gain - np.log(p * variance)) - constant_of(slabs, h)
+        one = dtype(1.0)
+        for h in range(n_latents):
+            coupling, r = slabs.coupling[h], linear[h]
+            p = maximum(diagonal[0, h], coupling * coupling)
+            bounds[h] = slabs.bias[h] + half * (r * r / p - unit * log2_below(p))
+        for i in range(n_active):
+            h = centre.support[i]
+            r, p = linear[h], maximum(-diagonal[0, h], one)
+            bounds[h] = -slabs.bias[h] - half * (r * r / p + unit * log2_below(p))
+        return
+    for h in range(n_latents):
+        coupling, mean = slabs.coupling[h], slabs.mean[h]
+        variance = maximum(-diagonal[1, h], least_variance)
+        slope = diagonal[2, h] / variance
+        p = maximum(diagonal[0, h] + slope * diagonal[2, h], coupling * coupling)
+        r = linear[n_latents + h] + slope * linear[h]
+        gain = r * r / p - linear[h] * linear[h] / variance - unit * log2_below(p * variance)
+        bounds[h] = slabs.bias[h] + half * (mean * mean + gain)
+    for i in range(n_active):
+        h = centre.support[i]
+        bounds[h] = gain_of(slabs, centre, h)
+
+
+@njit(**INLINE)
+def best_change(slabs, centre, slack, widest, bounds):
+    """Return the first latent whose gain is the best but for rounding errors, and its gain.
+
+    ``widest`` is the largest slack of all latents. Gains are written for the few latents
+    alone whose bound lets them be the best.
+    """
+    gains = centre.gains
+    least = bounds.dtype.type(np.float64(largest(bounds)) - _MARGIN - widest)
+    n_left, first = reaching(bounds, least)
+    best, last = first, first
+    gains[first] = gain_of(slabs, centre, first)
+    while n_left > 1:
+        last += 1
+        if bounds[last] >= least:
+            n_left -= 1
+            gains[last] = gain_of(slabs, centre, last)
+            best = last if gains[last] > gains[best] else best
+    least_gain = gains[best] - slack[best]
+    while bounds[first] < least or gains[first] < least_gain:
+        first += 1
+    return first, gains[first]
 
 
 @njit(**INLINE)
@@ -251,159 +322,166 @@ def variable_of(centre, n_kinds, s):
 
 
 @njit(**INLINE)
-def write_row(slabs, holes, centre, n_rows, h, kind, row, factors):
-    """Write the row of the form of a variable that is not eliminated."""
-    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
-    row[:] = 0.0
-    own = kind * n_latents
-    if n_kinds == 2 and kind == 0:
-        for g in range(n_latents):
-            row[g] = -slabs.correlation[h, g]
-    else:
-        source = gram_row(slabs.precision, holes, h)
-        for g in range(n_latents):
-            row[own + g] = source[g]
-    if n_kinds == 2:
-        row[(1 - kind) * n_latents + h] = slabs.coupling[h]
-    for s in range(n_rows):
-        v = variable_of(centre, n_kinds, s)
-        factors[s] = row[v]
-        row[v] = 0.0
-    s, rows = 0, centre.rows
-    while s + 4 <= n_rows:
+def sign_of(n_kinds, s, dtype):
+    """Return the sign of the pivot of a row: negative for a multiplier."""
+    return dtype(-1.0 if n_kinds == 2 and s % 2 == 0 else 1.0)
+
+
+@njit(**INLINE)
+def add_rows(row, scale, rows, factors, start, stop):
+    """row = scale row + sum_s factors_s rows_s, for start <= s < stop."""
+    s = start
+    while s + 4 <= stop:
         f0, f1, f2, f3 = factors[s], factors[s + 1], factors[s + 2], factors[s + 3]
         r0, r1, r2, r3 = rows[s], rows[s + 1], rows[s + 2], rows[s + 3]
         for v in range(row.size):
-            row[v] += f0 * r0[v] + f1 * r1[v] + f2 * r2[v] + f3 * r3[v]
+            row[v] = scale * row[v] + f0 * r0[v] + f1 * r1[v] + f2 * r2[v] + f3 * r3[v]
+        scale = row.dtype.type(1.0)
         s += 4
-    while s < n_rows:
+    while s < stop:
         f0, r0 = factors[s], rows[s]
         for v in range(row.size):
-            row[v] += f0 * r0[v]
+            row[v] = scale * row[v] + f0 * r0[v]
+        scale = row.dtype.type(1.0)
         s += 1
+    if start == stop:
+        for v in range(row.size):
+            row[v] *= scale
 
 
 @njit(**INLINE)
-def eliminate(slabs, holes, centre, n_rows, h, kind, active, row, factors):
-    """Take one variable of a latent out of the form; return what its integral gives, nats.
-
-    ``active`` says that the latent is, and that the variable is a multiplier that
-    switches it off: then its row is the last.
-    """
-    linear, diagonal, rows = centre.linear, centre.diagonal, centre.rows
-    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
-    z, own = n_kinds - 1, kind * n_latents + h
-    if active:
-        n_rows -= 1
-        row[:] = rows[n_rows]
+def write_row(slabs, holes, centre, n_rows, h, kind, row, scratch):
+    """Write the row of the form of a variable that is not eliminated."""
+    n_latents, n_kinds, dtype = centre.gains.size, len(centre.kinds), row.dtype.type
+    factors, kept = scratch.factors, scratch.kept
+    own, other = kind * n_latents, (1 - kind) * n_latents
+    # slices, whose indices cannot be negative: else the loops are not vectorised
+    own_row, own_kept = row[own : own + n_latents], kept[own : own + n_latents]
+    if n_kinds == 2 and kind == 0:
+        source = slabs.correlation[h]
+        for g in range(n_latents):
+            own_row[g] = -source[g] * own_kept[g]
     else:
-        write_row(slabs, holes, centre, n_rows, h, kind, row, factors)
+        precision = gram_row(slabs.precision, holes, h)
+        for g in range(n_latents):
+            own_row[g] = precision[g] * own_kept[g]
+    if n_kinds == 2:
+        row[other : other + n_latents] = 0.0
+        row[other + h] = slabs.coupling[h] * kept[other + h]
+    for s in range(n_rows):
+        factors[s] = -sign_of(n_kinds, s, dtype) * centre.rows[s, own + h]
+    add_rows(row, dtype(1.0), centre.rows, factors, 0, n_rows)
+
+
+@njit(**INLINE)
+def eliminate(slabs, holes, centre, n_rows, h, kind, scratch):
+    """Take one variable of a latent out of the form; return what its integral gives, nats."""
+    linear, diagonal, row = centre.linear, centre.diagonal, centre.rows[n_rows]
+    n_latents, n_kinds, dtype = centre.gains.size, len(centre.kinds), row.dtype.type
+    z, own = n_kinds - 1, kind * n_latents + h
+    write_row(slabs, holes, centre, n_rows, h, kind, row, scratch)
     # the diagonal has what was subtracted from it so far, the row only what is left
-    size = diagonal[0, h] if kind == z else diagonal[1, h]
-    sign = 1.0 if (kind == z) != active else -1.0
-    size = maximum(sign * size, least_pivot(slabs, h, kind, active))
-    pivot = sign * size
+    sign = sign_of(n_kinds, n_rows, dtype)
+    least = dtype(least_pivot(slabs, h, kind, False))
+    size = maximum(sign * diagonal[0 if kind == z else 1, h], least)
+    root = dtype(1.0) / np.sqrt(size)
     r = linear[own]
-    mean = r / pivot
-    inverse = 1.0 / pivot
+    mean = sign * r * root
     for v in range(linear.size):
-        linear[v] -= row[v] * mean
-    diagonal_z = row[z * n_latents :]
+        x = root * row[v]
+        row[v] = x
+        linear[v] -= mean * x
+    diagonal_z, row_z = diagonal[0], row[z * n_latents :]
     for g in range(n_latents):
-        diagonal[0, g] -= diagonal_z[g] * diagonal_z[g] * inverse
+        diagonal_z[g] -= sign * row_z[g] * row_z[g]
     if n_kinds == 2:
         for g in range(n_latents):
-            diagonal[1, g] -= row[g] * row[g] * inverse
-            diagonal[2, g] -= row[g] * diagonal_z[g] * inverse
+            diagonal[1, g] -= sign * row[g] * row[g]
+            diagonal[2, g] -= sign * row[g] * row_z[g]
+    # what stands for the variable from now on
     for s in range(n_rows):
-        other = rows[s]
-        factor = row[variable_of(centre, n_kinds, s)] * inverse
-        for w in range(linear.size):
-            other[w] -= factor * row[w]
-        # the new multiplier, or the variable itself again
-        other[own] = factor if active else -factor
-    turn = inverse if active else -inverse
-    linear[own] = mean if active else -mean
-    diagonal[0 if kind == z else 1, h] = -inverse
+        centre.rows[s, own] = 0.0
+    row[own], linear[own], scratch.kept[own] = root, -mean * root, 0.0
+    diagonal[0 if kind == z else 1, h] = -sign * root * root
     if n_kinds == 2:
-        diagonal[2, h] = turn * row[(1 - kind) * n_latents + h]
-    if not active:
-        new = rows[n_rows]
-        for v in range(linear.size):
-            new[v] = turn * row[v]
-        new[own] = turn
-    return 0.5 * (r * mean - np.log(size))
+        diagonal[2, h] = -sign * root * row[(1 - kind) * n_latents + h]
+    return 0.5 * (np.float64(r) * mean * root - np.log(np.float64(size)))
 
 
 @njit(**INLINE)
-def change(slabs, holes, centre, n_active, h, scratch):
-    """Switch a latent on or off; return how many are active and the gain."""
-    n_kinds = len(centre.kinds)
-    row, factors = scratch.row, scratch.factors
-    i, n_rows = centre.position[h], n_kinds * n_active
-    gain = 0.0
-    if i < 0:
-        centre.support[n_active], centre.position[h] = h, n_active
-        # the multiplier first: z needs not have a precision of its own
-        for kind in range(n_kinds):
-            gain += eliminate(slabs, holes, centre, n_rows + kind, h, kind, False, row, factors)
-        return n_active + 1, gain + constant_of(slabs, h)
-    last = n_active - 1
-    other = centre.support[last]
+def activate(slabs, holes, centre, n_active, h, scratch):
+    """Switch a latent on; return the gain."""
+    n_kinds, gain = len(centre.kinds), constant_of(slabs, h)
+    centre.support[n_active], centre.position[h] = h, n_active
+    # the multiplier first: z needs not have a precision of its own
     for kind in range(n_kinds):
-        for v in range(row.size):
-            x = centre.rows[n_kinds * i + kind, v]
-            centre.rows[n_kinds * i + kind, v] = centre.rows[n_kinds * last + kind, v]
-            centre.rows[n_kinds * last + kind, v] = x
-    centre.support[i], centre.position[other] = other, i
-    centre.support[last], centre.position[h] = h, last
-    for kind in range(n_kinds - 1, -1, -1):
-        gain += eliminate(slabs, holes, centre, n_rows, h, kind, True, row, factors)
-        n_rows -= 1
-    centre.position[h] = -1
-    return last, gain - constant_of(slabs, h)
+        gain += eliminate(slabs, holes, centre, n_kinds * n_active + kind, h, kind, scratch)
+    return gain
 
 
 @njit(**INLINE)
-def find_centre(u, slabs, holes, centre, scratch):
+def deactivate(u, slabs, holes, n, centre, n_active, h, scratch):
+    """Switch a latent off; return the log-joint relative to the state 0.
+
+    That is rare: all others are switched on anew.
+    """
+    support, height, n_kept = centre.support, 0.0, 0
+    start(u, slabs, holes, n, centre, scratch)
+    for i in range(n_active):
+        if support[i] != h:
+            height += activate(slabs, holes, centre, n_kept, support[i], scratch)
+            n_kept += 1
+    return height
+
+
+@njit(**INLINE)
+def find_centre(u, slabs, holes, n, centre, widest, scratch):
     """Climb from the state 0 to a local maximum of the log-joint, the best change at a time.
 
     Returns how many latents are active, or -1 where their rows have no room, and the
     log-joint relative to the state 0.
     """
-    n_kinds = len(centre.kinds)
+    n_kinds, bounds, slack = len(centre.kinds), scratch.bounds, scratch.ranking.slack
     n_active, height = 0, 0.0
     # a step gains more than rounding errors; what they add up to must not go on for ever
     for _ in range(4 * u.size + 16):
-        h = first_best(centre.gains, u, slabs.bias)
-        if centre.gains[h] <= rounding(h, u, slabs.bias):
+        write_bounds(slabs, centre, n_active, bounds)
+        h, gain = best_change(slabs, centre, slack, widest, bounds)
+        if gain <= slack[h]:
             break
-        if centre.position[h] < 0 and n_kinds * (n_active + 1) > centre.rows.shape[0]:
+        if centre.position[h] >= 0:
+            height = deactivate(u, slabs, holes, n, centre, n_active, h, scratch)
+            n_active -= 1
+        elif n_kinds * (n_active + 1) > centre.rows.shape[0]:
             return -1, 0.0
-        n_active, gain = change(slabs, holes, centre, n_active, h, scratch)
-        height += gain
-        write_gains(slabs, centre, n_active)
+        else:
+            height += activate(slabs, holes, centre, n_active, h, scratch)
+            n_active += 1
+    write_gains(slabs, centre, n_active)
+    complete_rows(centre, n_active, scratch.factors)
     return n_active, height
 
 
 @njit(**INLINE)
-def cheapest_changes(u, slabs, centre, work):
-    """Write the latents whose change costs least, best first."""
-    work[:] = centre.gains
-    for j in range(centre.candidates.size):
-        h = first_best(work, u, slabs.bias)
-        centre.candidates[j] = h
-        work[h] = -np.inf
+def complete_rows(centre, n_active, factors):
+    """Turn the rows of the factor into the rows F_A of the form."""
+    n_kinds, rows, dtype = len(centre.kinds), centre.rows, centre.rows.dtype.type
+    n_rows = n_kinds * n_active
+    for i in range(n_rows):
+        own = variable_of(centre, n_kinds, i)
+        for s in range(i, n_rows):
+            factors[s] = -sign_of(n_kinds, s, dtype) * rows[s, own]
+        add_rows(rows[i], factors[i], rows, factors, i + 1, n_rows)
 
 
 @njit(**INLINE)
-def select(u, slabs, holes, n, pursuit, centre, scratch):
+def select(u, slabs, holes, n, pursuit, centre, widest, scratch):
     """Write the candidates of the state 0, best first."""
     half = u.dtype.type(0.5)
     candidates, residual, gains = centre.candidates, scratch.residual, scratch.work
     residual[:] = u
     gains[:] = centre.gains
-    candidates[0] = first_best(gains, u, slabs.bias)
+    candidates[0] = first_best(gains, scratch.ranking, widest)
     gain = gains[candidates[0]]
     for j in range(1, candidates.size):
         last = candidates[j - 1]
@@ -421,7 +499,7 @@ def select(u, slabs, holes, n, pursuit, centre, scratch):
             mend_gains(slabs, holes, n, residual, gains)
         for i in range(j):
             gains[candidates[i]] = -np.inf
-        candidates[j] = first_best(gains, u, slabs.bias)
+        candidates[j] = first_best(gains, scratch.ranking, widest)
         gain = gains[candidates[j]]
 
 
@@ -429,11 +507,13 @@ def select(u, slabs, holes, n, pursuit, centre, scratch):
 def enter(u, slabs, holes, n, best, pursuit, centre, scratch):
     """Find centre and candidates of the n-th data point; see `find_centre` for the rest."""
     enter_point(holes, n)
-    start(u, slabs, holes, n, centre)
+    start(u, slabs, holes, n, centre, scratch)
+    widest = write_slack(u, slabs.bias, scratch.ranking.slack)
     if not best:
-        select(u, slabs, holes, n, pursuit, centre, scratch)
+        select(u, slabs, holes, n, pursuit, centre, widest, scratch)
         return 0, 0.0
-    n_active, height = find_centre(u, slabs, holes, centre, scratch)
+    n_active, height = find_centre(u, slabs, holes, n, centre, widest, scratch)
     if n_active >= 0:
-        cheapest_changes(u, slabs, centre, scratch.work)
+        # the latents whose change costs least
+        best_few(centre.gains, scratch.ranking, widest, centre.candidates)
     return n_active, height

@@ -728,9 +728,7 @@ def infer(model, holes, trees, n, x, projection, work):
     while True:
         n_active, n_on = 0, np.int64(0)
         if model.n_screened > 0:
-            energy, n_active, n_known = climb(
-                model, holes, work.y, projection, search, energy
-            )
+            energy, n_active, n_known = climb(model, holes, work.y, projection, search, energy)
             cheapest(search, n_known, energy, work.candidates)
             n_on = centre_first(search.kinds, work.candidates, work.trail)
         else:
@@ -1052,9 +1050,7 @@ def put(support, kinds, size, h, kind):
 
 
 @njit(**JIT)
-def top_states(
-    X, projections, model, trees, log_joint, support, kinds, entropy, evidence, holes
-):
+def top_states(X, projections, model, trees, log_joint, support, kinds, entropy, evidence, holes):
     """Write the most probable states of every data point, best first.
 
     log_joint (n, n_states) is relative to the state 0, -inf where K_n holds fewer

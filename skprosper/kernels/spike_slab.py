@@ -31,6 +31,7 @@ from .active_set import (
     entry_between,
     least_pivot,
     make_scratch,
+    variable_of,
 )
 from .compiling import njit
 from .holes import collect_point, finish, has_room, moments_of_point
@@ -42,6 +43,8 @@ _LANES = 64
 _MAX_ENERGIES = 4_000_000
 # Most numbers kept for the centres of a group, if a single one needs no more.
 _MAX_ROWS = 2_000_000
+# Latents of a centre whose products with all of it are formed together, in registers.
+_TILE = 4
 
 
 class StateTree(NamedTuple):
@@ -326,15 +329,16 @@ def group_size(n_points, n_states):
 
 
 @njit(**INLINE)
-def make_group(n_latents, kinds, n_candidates, lanes):
+def make_group(slabs, n_candidates, lanes):
     """Allocate the `Group`; any single data point finds room."""
-    n_kinds = len(kinds)
+    n_latents, dtype = slabs.scale.size, slabs.coupling.dtype
+    n_kinds = len(slabs.kinds)
     n_variables = n_kinds * n_latents
     room = n_variables * min(lanes, max(1, _MAX_ROWS // n_variables**2))
     return Group(
-        kinds,
-        np.empty((lanes, n_variables)),
-        np.empty((lanes, 1 if n_kinds == 1 else 3, n_latents)),
+        slabs.kinds,
+        np.empty((lanes, n_variables), dtype),
+        np.empty((lanes, 1 if n_kinds == 1 else 3, n_latents), dtype),
         np.empty((lanes, n_latents)),
         np.empty((lanes, n_latents), np.int64),
         np.empty((lanes, n_latents), np.int64),
@@ -342,7 +346,7 @@ def make_group(n_latents, kinds, n_candidates, lanes):
         np.empty(lanes, np.int64),
         np.empty(lanes, np.int64),
         np.empty(lanes),
-        np.empty((room, n_variables)),
+        np.empty((room, n_variables), dtype),
     )
 
 
@@ -425,47 +429,39 @@ class Moments(NamedTuple):
 
 
 class Active(NamedTuple):
-    """Scratch for the latents that are on in the centre.
+    """Scratch for the latents that are on in the centre."""
 
-    Only variables that have moments matter, in arrays of their own: those of one kind stand
-    together, latents that are off in the centre first.
-    """
-
-    latents: np.ndarray  # (H,) int64
-    first: np.ndarray  # (variables,)
-    alone: np.ndarray  # (1 or 3, H)
-    rows: np.ndarray  # (variables, variables) of the form
-    place: np.ndarray  # (candidates * kinds,) int64, of the candidates' variables
+    off: np.ndarray  # (variables,) first moments, 0 where the latent is on in the centre
     mixed: np.ndarray  # (candidates * kinds,)
-    pull: np.ndarray  # (variables,)
-    shift: np.ndarray  # (variables,)
+    pull: np.ndarray  # (tile, variables) sum_k F_ik <x_k x_j>
+    shift: np.ndarray  # (variables,) sum_k F_ik <x_k>
+    total: np.ndarray  # (tile, H) sum_jk F_ij F_lk <x_j x_k>
 
 
 @njit(**INLINE)
-def make_moments(n_latents, n_kinds, n_candidates):
+def make_moments(slabs, n_candidates):
     """Allocate the `Moments`."""
+    n_latents, n_kinds, dtype = slabs.scale.size, len(slabs.kinds), slabs.coupling.dtype
     n_variables, n_pairs = n_kinds * n_latents, n_kinds * n_candidates
     return Moments(
-        np.empty(n_latents),
-        np.empty(n_variables),
-        np.empty((1 if n_kinds == 1 else 3, n_latents)),
-        np.empty((n_pairs, n_pairs)),
+        np.empty(n_latents, dtype),
+        np.empty(n_variables, dtype),
+        np.empty((1 if n_kinds == 1 else 3, n_latents), dtype),
+        np.empty((n_pairs, n_pairs), dtype),
     )
 
 
 @njit(**INLINE)
-def make_active(n_latents, n_kinds, n_candidates):
+def make_active(slabs, n_candidates):
     """Allocate the `Active`."""
-    n_variables, n_pairs = n_kinds * n_latents, n_kinds * n_candidates
+    n_latents, n_kinds, dtype = slabs.scale.size, len(slabs.kinds), slabs.coupling.dtype
+    n_variables = n_kinds * n_latents
     return Active(
-        np.empty(n_latents, np.int64),
-        np.empty(n_variables),
-        np.empty((1 if n_kinds == 1 else 3, n_latents)),
-        np.empty((n_variables, n_variables)),
-        np.empty(n_pairs, np.int64),
-        np.empty(n_pairs),
-        np.empty(n_variables),
-        np.empty(n_variables),
+        np.empty(n_variables, dtype),
+        np.empty(n_kinds * n_candidates, dtype),
+        np.zeros((_TILE, n_variables), dtype),
+        np.empty(n_variables, dtype),
+        np.empty((_TILE, n_latents)),
     )
 
 
@@ -594,76 +590,57 @@ def spread_inactive(centre, slabs, weight, probability, moments, code, sums):
 
 
 @njit(**INLINE)
-def gather(centre, n_active, moments, active):
-    """Write what has moments; return how many latents off in the centre do, and how many."""
-    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
-    latents, candidates, position = active.latents, centre.candidates, centre.position
-    n_off, n_used = 0, 0
-    for h in range(n_latents):
-        if moments.changed[h] != 0.0 and position[h] < 0:
-            latents[n_off] = h
-            n_off += 1
-    for i in range(candidates.size):
-        h = candidates[i]
-        # a candidate whose own changes are too rare may be missing
-        if moments.changed[h] == 0.0 and position[h] < 0:
-            latents[n_off] = h
-            n_off += 1
-    n_used = n_off
-    for i in range(n_active):
-        h = centre.support[i]
-        if moments.changed[h] != 0.0:
-            latents[n_used] = h
-            n_used += 1
-    for i in range(candidates.size):
-        h = candidates[i]
-        if moments.changed[h] == 0.0 and position[h] >= 0:
-            latents[n_used] = h
-            n_used += 1
-    for j in range(n_used):
-        for k in range(active.alone.shape[0]):
-            active.alone[k, j] = moments.alone[k, latents[j]]
-        for kind in range(n_kinds):
-            active.first[kind * n_used + j] = moments.first[kind * n_latents + latents[j]]
-    for i in range(candidates.size):
-        h, place = candidates[i], 0
-        while latents[place] != h:
-            place += 1
-        for j in range(n_kinds):
-            kind = kind_of(n_kinds, j, position[h] >= 0)
-            active.place[n_kinds * i + j] = kind * n_used + place
-    for s in range(n_kinds * n_active):
-        for kind in range(n_kinds):
-            source = centre.rows[s, kind * n_latents :]
-            target = active.rows[s, kind * n_used :]
-            for j in range(n_used):
-                target[j] = source[latents[j]]
-    return n_off, n_used
-
-
-@njit(**INLINE)
-def write_pull(n_kinds, row, n_used, moments, active):
-    """Write sum_k row_k <x_k x_j> for the variables j, and return sum_k row_k <x_k>."""
-    pull, first, alone, mixed = active.pull, active.first, active.alone, active.mixed
-    total = 0.0
-    for v in range(n_kinds * n_used):
-        total += row[v] * first[v]
+def write_pull(n_kinds, n_latents, row, candidates, position, moments, mixed, pull):
+    """Write sum_k row_k <x_k x_j> for the variables j."""
+    alone = moments.alone
     if n_kinds == 1:
-        for j in range(n_used):
-            pull[j] = row[j] * alone[0, j]
+        for h in range(n_latents):
+            pull[h] = row[h] * alone[0, h]
     else:
-        for j in range(n_used):
-            x, y = row[j], row[n_used + j]
-            pull[j] = x * alone[1, j] + y * alone[2, j]
-            pull[n_used + j] = x * alone[2, j] + y * alone[0, j]
+        for h in range(n_latents):
+            x, y = row[h], row[n_latents + h]
+            pull[h] = x * alone[1, h] + y * alone[2, h]
+            pull[n_latents + h] = x * alone[2, h] + y * alone[0, h]
     mixed[:] = 0.0
     for v in range(mixed.size):
-        x, pairs = row[active.place[v]], moments.pairs[v]
+        own, pairs = variable_of_pair(n_kinds, n_latents, candidates, position, v), moments.pairs[v]
+        x = row[own]
         for w in range(mixed.size):
             mixed[w] += x * pairs[w]
     for v in range(mixed.size):
-        pull[active.place[v]] += mixed[v]
-    return total
+        pull[variable_of_pair(n_kinds, n_latents, candidates, position, v)] += mixed[v]
+
+
+@njit(**INLINE)
+def variable_of_pair(n_kinds, n_latents, candidates, position, v):
+    """Return the variable of the form that a variable of the tree stands for."""
+    if n_kinds == 1:
+        return candidates[v]
+    h = candidates[v // 2]
+    return kind_of(n_kinds, v % 2, position[h] >= 0) * n_latents + h
+
+
+@njit(**INLINE)
+def multiply_tile(pull, rows, first, step, stop, total):
+    """total[a, k] = pull_a . row_(first + k step), for four a and k < stop."""
+    p0, p1, p2, p3 = pull[0], pull[1], pull[2], pull[3]
+    for k in range(0, stop, 2):
+        other = min(k + 1, stop - 1)
+        x, y = rows[first + k * step], rows[first + other * step]
+        zero = x.dtype.type(0.0)
+        x0, x1, x2, x3 = zero, zero, zero, zero
+        y0, y1, y2, y3 = zero, zero, zero, zero
+        for v in range(x.size):
+            x0 += p0[v] * x[v]
+            x1 += p1[v] * x[v]
+            x2 += p2[v] * x[v]
+            x3 += p3[v] * x[v]
+            y0 += p0[v] * y[v]
+            y1 += p1[v] * y[v]
+            y2 += p2[v] * y[v]
+            y3 += p3[v] * y[v]
+        total[0, k], total[1, k], total[2, k], total[3, k] = x0, x1, x2, x3
+        total[0, other], total[1, other], total[2, other], total[3, other] = y0, y1, y2, y3
 
 
 @njit(**INLINE)
@@ -673,39 +650,65 @@ def spread_active(centre, slabs, n_active, weight, probability, moments, active,
     With x the changed variables, they are -linear + F x and a remainder of covariance -F.
     """
     n_latents, n_kinds = centre.gains.size, len(centre.kinds)
-    z, linear, support = n_kinds - 1, centre.linear, centre.support
-    shift, pull = active.shift, active.pull
-    n_off, n_used = gather(centre, n_active, moments, active)
-    for i in range(n_active):
-        h = support[i]
-        # what stands there now belongs to the multipliers
-        sums.active[h] += weight - 2.0 * moments.changed[h]
-        for kind in range(n_kinds):
-            s, own = n_kinds * i + kind, kind * n_latents + h
-            shift[s] = write_pull(n_kinds, active.rows[s], n_used, moments, active)
-            mean = -linear[own]
-            first = weight * mean + shift[s]
+    z, linear, support, rows = n_kinds - 1, centre.linear, centre.support, centre.rows
+    off, shift, pull, total = active.off, active.shift, active.pull, active.total
+    off[:] = moments.first
+    for s in range(n_kinds * n_active):
+        off[variable_of(centre, n_kinds, s)] = 0.0
+        row, mean = rows[s], off.dtype.type(0.0)
+        for v in range(off.size):
+            mean += row[v] * moments.first[v]
+        shift[s] = mean
+    for kind in range(n_kinds):
+        sign_of_square = moments.alone[0 if kind == z else 1]
+        for i in range(n_active):
+            h, own = support[i], kind * n_latents + support[i]
+            first = np.float64(shift[n_kinds * i + kind]) - weight * np.float64(linear[own])
+            # what stands there now belongs to the multipliers
             sums.first[kind, h] += first - moments.first[own]
-            sums.square[kind, h] -= moments.alone[0 if kind == z else 1, h]
+            sums.square[kind, h] -= sign_of_square[h]
             if kind == z:
+                sums.active[h] += weight - 2.0 * moments.changed[h]
                 code[h] = weight - moments.changed[h] if probability else slabs.scale[h] * first
-            second = sums.second[kind, h]
-            values, own_pull = active.first[kind * n_used :], pull[kind * n_used :]
-            for j in range(n_off):
-                second[active.latents[j]] += mean * values[j] + own_pull[j]
-            for k in range(i + 1):
-                g, other = support[k], n_kinds * k + kind
-                target = active.rows[other]
-                total = 0.0
-                for v in range(n_kinds * n_used):
-                    total += pull[v] * target[v]
-                mean_other = -linear[kind * n_latents + g]
-                total += weight * (mean * mean_other - centre.rows[s, kind * n_latents + g])
-                total += mean * shift[other] + mean_other * shift[s]
-                if k < i:
-                    second[g] += total
-                else:
-                    sums.square[kind, h] += total
+        for start in range(0, n_active, _TILE):
+            n_tile = min(_TILE, n_active - start)
+            for a in range(n_tile):
+                row = rows[n_kinds * (start + a) + kind]
+                write_pull(
+                    n_kinds,
+                    n_latents,
+                    row,
+                    centre.candidates,
+                    centre.position,
+                    moments,
+                    active.mixed,
+                    pull[a],
+                )
+            multiply_tile(pull, rows, kind, n_kinds, start + n_tile, total)
+            for a in range(n_tile):
+                i = start + a
+                spread_pairs(centre, i, n_active, kind, weight, shift, off, pull[a], total[a], sums)
+
+
+@njit(**INLINE)
+def spread_pairs(centre, i, n_active, kind, weight, shift, off, pull, total, sums):
+    """Add the second moments of the i-th latent that is on, with those off and those before."""
+    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
+    linear, support = centre.linear, centre.support
+    h, s = support[i], n_kinds * i + kind
+    mean = -linear[kind * n_latents + h]
+    own_row, own_linear = centre.rows[s, kind * n_latents :], linear[kind * n_latents :]
+    own_pull, values = pull[kind * n_latents :], off[kind * n_latents :]
+    for k in range(n_active):
+        g = support[k]
+        x = total[k] - weight * (np.float64(mean) * own_linear[g] + own_row[g])
+        x += np.float64(mean) * shift[n_kinds * k + kind] - np.float64(own_linear[g]) * shift[s]
+        own_pull[g] = x if k < i else 0.0
+        if k == i:
+            sums.square[kind, h] += x
+    second = sums.second[kind, h]
+    for g in range(n_latents):
+        second[g] += np.float64(mean * values[g] + own_pull[g])
 
 
 @njit(**JIT)
@@ -758,16 +761,16 @@ def expectations(
     n_variables = n_kinds * n_candidates
     lanes = group_size(n_points, n_states)
     walk = new_walk(n_variables, n_kinds * max_changes + 1, lanes)
-    group = make_group(n_latents, slabs.kinds, n_candidates, lanes)
-    scratch = make_scratch(n_latents, n_kinds * n_latents, codes.dtype)
-    moments = make_moments(n_latents, n_kinds, n_candidates)
+    group = make_group(slabs, n_candidates, lanes)
+    scratch = make_scratch(slabs, codes.dtype)
+    moments = make_moments(slabs, n_candidates)
     gains = np.empty((n_states, lanes))
     determinants = np.empty((n_states, lanes))
     path = np.empty(max_changes + 1, np.int64)
     reference = np.empty(lanes)
     total = np.empty(lanes)
     alone = np.empty(n_latents)
-    active = make_active(n_latents, n_kinds, n_candidates)
+    active = make_active(slabs, n_candidates)
     second, square = moments_of_point(holes, sums.second, sums.square)
     own = Sums(sums.active, sums.first, square, second)
     counted = np.zeros(n_kinds)  # the multipliers have no part in the data
@@ -829,8 +832,8 @@ def most_active(projections, slabs, best, pursuit, n_candidates, holes):
     n_points, n_latents = projections.shape
     n_kinds = len(slabs.kinds)
     walk = new_walk(n_kinds * n_candidates, 1, 1)
-    group = make_group(n_latents, slabs.kinds, n_candidates, 1)
-    scratch = make_scratch(n_latents, n_kinds * n_latents, projections.dtype)
+    group = make_group(slabs, n_candidates, 1)
+    scratch = make_scratch(slabs, projections.dtype)
     most = 0
     for n in range(n_points):
         start_group(projections, n, slabs, holes, best, pursuit, group, walk, scratch)
@@ -884,8 +887,8 @@ def top_states(
     n_variables = n_kinds * n_candidates
     lanes = group_size(n_points, n_states)
     walk = new_walk(n_variables, n_kinds * max_changes + 1, lanes)
-    group = make_group(n_latents, slabs.kinds, n_candidates, lanes)
-    scratch = make_scratch(n_latents, n_kinds * n_latents, projections.dtype)
+    group = make_group(slabs, n_candidates, lanes)
+    scratch = make_scratch(slabs, projections.dtype)
     gains = np.empty((n_states, lanes))
     determinants = np.empty((n_states, lanes))
     energies = np.empty(n_latents + 1 + n_states)
@@ -894,9 +897,7 @@ def top_states(
     changed = np.empty(max_changes + 1, np.int64)
     start = 0
     while start < n_points:
-        n_used = start_group(
-            projections, start, slabs, holes, best, pursuit, group, walk, scratch
-        )
+        n_used = start_group(projections, start, slabs, holes, best, pursuit, group, walk, scratch)
         walk_energies(walk, tree, n_kinds, n_variables, max_changes, gains, determinants)
         for lane in range(n_used):
             n = start + lane

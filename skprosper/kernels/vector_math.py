@@ -15,6 +15,7 @@ JIT = dict(nogil=True, error_model="numpy", fastmath=_FASTMATH, cache=True)
 # from the cache may call different versions, whose sums differ in the last bit.
 INLINE = dict(error_model="numpy", fastmath=_FASTMATH, forceinline=True)
 
+LN2 = 0.6931471805599453
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
@@ -95,8 +96,30 @@ def maximum(typingctx, a, b):
     return a(a, a), codegen
 
 
+@intrinsic
+def log2_below(typingctx, x):
+    """Return a lower bound of log2(x) of a normal positive number, at most 0.0861 below it.
+
+    The exponent plus the mantissa less 1: the line between neighbouring powers of 2.
+    """
+
+    def codegen(context, builder, signature, args):
+        kind, integer = args[0].type, ir.IntType(32)
+        if kind == ir.DoubleType():  # sign, exponent and 20 bits of the mantissa will do
+            bits = builder.bitcast(args[0], ir.IntType(64))
+            bits = builder.trunc(builder.lshr(bits, ir.Constant(ir.IntType(64), 32)), integer)
+            unit, bias = 2.0**-20, 1023.0
+        else:
+            bits, unit, bias = builder.bitcast(args[0], integer), 2.0**-23, 127.0
+        number = builder.fmul(builder.sitofp(bits, kind), ir.Constant(kind, unit))
+        return builder.fsub(number, ir.Constant(kind, bias))
+
+    return x(x), codegen
+
+
 if config.DISABLE_JIT:  # plain Python knows no intrinsics
     maximum = max
+    log2_below = np.log2
 
 
 @njit(**INLINE)
@@ -109,33 +132,4 @@ def argmax(x):
     for i in range(x.size):
         j = i if x[i] == top else np.int64(x.size)
         first = j if j < first else first
-    return first
-
-
-@njit(**INLINE)
-def rounding(h, projection, bias):
-    """Return by how much gains of a latent may differ by rounding errors alone.
-
-    Gains are small differences of ``projection`` (H,) and ``bias`` (K, H), and err as
-    those do.
-    """
-    size = 1.0 + abs(np.float64(projection[h]))
-    for k in range(bias.shape[0]):
-        size += abs(np.float64(bias[k, h]))
-    return (1e-8 if projection.itemsize == 8 else 1e-5) * size
-
-
-@njit(**INLINE)
-def first_best(gains, projection, bias):
-    """Return the first latent whose gain is the best but for rounding errors.
-
-    Components that explain the same data become equal: which of them is a candidate
-    must not depend on the order of a sum.
-    """
-    best = argmax(gains)
-    least = gains.dtype.type(np.float64(gains[best]) - rounding(best, projection, bias))
-    first = np.int64(gains.size)
-    for h in range(gains.size):
-        i = h if gains[h] >= least else np.int64(gains.size)
-        first = i if i < first else first
     return first

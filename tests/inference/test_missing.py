@@ -67,7 +67,10 @@ def problem(prior, noise="isotropic", superposition="linear", temperature=(1.0, 
         else:
             prior, values, probabilities = PRIORS[prior]
         model = Model(
-            components, np.array(values), np.array(probabilities), superposition=superposition,
+            components,
+            np.array(values),
+            np.array(probabilities),
+            superposition=superposition,
             **shared,
         )
         prior = prior.start(H)
@@ -88,9 +91,7 @@ def restricted(model, seen):
     shared = dict(noise=noise, offset=offset, temperature=model.temperature)
     components = model.components[:, seen]
     if isinstance(model, SpikeSlabModel):
-        return SpikeSlabModel(
-            components, model.probability, model.mean, model.covariance, **shared
-        )
+        return SpikeSlabModel(components, model.probability, model.mean, model.covariance, **shared)
     return Model(
         components, model.values, model.probabilities, superposition=model.superposition, **shared
     )

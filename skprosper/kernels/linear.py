@@ -19,19 +19,20 @@ from .holes import (
     moments_of_point,
     write_bias,
 )
-from .ranking import Ranking, best_few, make_ranking
 from .selection import (
+    cheapest_changes,
     find_centre,
     gain_of_change,
     log_joint_of,
     select,
     size_of_change,
-    write_slack,
 )
 from .vector_math import INLINE, JIT, exp, maximum
 
 # States lighter than exp(-CUTOFF) of the heaviest do not matter at double precision.
 CUTOFF = 32.0
+# Beyond this many nats the reference of the running sums is moved.
+_RESCALE = 300.0
 
 
 class Model(NamedTuple):
@@ -51,7 +52,6 @@ class Centre(NamedTuple):
     gains: np.ndarray  # (H,) of the best change of each latent
     work: np.ndarray  # (H,)
     candidates: np.ndarray  # (n_candidates,) int64
-    ranking: Ranking
 
 
 class Half(NamedTuple):
@@ -62,22 +62,7 @@ class Half(NamedTuple):
     sizes: np.ndarray  # (n_latents * n_values,) what a change adds to a latent's value
     steps: np.ndarray  # (padded to 4, 8, .., n_states) what a state adds to each value
     energies: np.ndarray  # (n_states,) log-joint relative to the centre
-    pull: np.ndarray  # (latents of the other half, padded, n_states) on their fields
-    bounds: np.ndarray  # (n_states,) of the log-joint, beside states of the other half
     sums: np.ndarray  # (n_states,) posterior weight
-
-
-class Pairs(NamedTuple):
-    """The pairs of half states that may matter, of those of one left state together."""
-
-    before: np.ndarray  # (n_right_states + 1,) int64, how many of those before one are kept
-    right: np.ndarray  # (n_right_states,) int64, what is kept of the right half
-    steps: np.ndarray  # (padded, n_right_states) of those kept
-    energies: np.ndarray  # (n_right_states,) of those kept
-    left: np.ndarray  # (n_left_states,) int64, what is kept of the left half
-    start: np.ndarray  # (n_left_states + 1,) int64, where the pairs of those begin
-    weights: np.ndarray  # (n_left_states * n_right_states,) of all pairs
-    products: np.ndarray  # (left latents, n_right_states) their steps times the weights
 
 
 @njit(**INLINE)
@@ -90,23 +75,19 @@ def make_centre(n_latents, n_candidates, dtype):
         np.empty(n_latents, dtype),
         np.empty(n_latents, dtype),
         np.empty(n_candidates, np.int64),
-        make_ranking(n_latents, dtype),
     )
 
 
 @njit(**INLINE)
-def make_half(states, members, n_others):
-    """Allocate the `Half`, beside one of ``n_others`` latents."""
+def make_half(states, members):
+    """Allocate the `Half`."""
     n_features, n_states = states.features.shape
     n_padded = 4 * max(1, -(-members.size // 4))
-    n_others = 4 * max(1, -(-n_others // 4))
     return Half(
         members,
         np.empty(n_features),
         np.empty(n_features),
         np.zeros((n_padded, n_states)),
-        np.empty(n_states),
-        np.zeros((n_others, n_states)),
         np.empty(n_states),
         np.empty(n_states),
     )
@@ -120,42 +101,24 @@ def enter(code, model, holes, n, best, pursuit, centre, n_active):
     Returns how many are in this one's.
     """
     gram, values, bias = model
-    kinds, support, field, gains, work, candidates, ranking = centre
+    kinds, support, field, gains, work, candidates = centre
     enter_point(holes, n)
     write_bias(holes, n, values, bias)
     for i in range(n_active):
         kinds[support[i]] = -1
-    widest = write_slack(code, bias, ranking.slack)
     if not best:
-        select(
-            code,
-            gram,
-            holes,
-            values,
-            bias,
-            pursuit,
-            field,
-            gains,
-            work,
-            ranking,
-            widest,
-            candidates,
-        )
+        select(code, gram, holes, values, bias, pursuit, field, gains, work, candidates)
         field[:] = code
         return 0
-    n_active = find_centre(
-        code, gram, holes, values, bias, kinds, support, field, gains, ranking, widest
-    )
-    # the latents whose change costs least
-    best_few(gains, ranking, widest, candidates)
+    n_active = find_centre(code, gram, holes, values, bias, kinds, support, field, gains)
+    cheapest_changes(gains, code, bias, work, candidates)
     return n_active
 
 
 @njit(**INLINE)
 def load_half(states, half, model, holes, centre):
     """Write the changes of a half's candidates and the energies of its states."""
-    members, gains, sizes = half.members, half.gains, half.sizes
-    steps, energies = half.steps, half.energies
+    members, gains, sizes, steps, energies, _ = half
     gram, values, bias = model
     features = states.features
     energies[:] = 0.0
@@ -179,146 +142,75 @@ def load_half(states, half, model, holes, centre):
 
 
 @njit(**INLINE)
-def make_pairs(left, right):
-    """Allocate the `Pairs`."""
-    n_left, n_right = left.energies.size, right.energies.size
-    return Pairs(
-        np.empty(n_right + 1, np.int64),
-        np.empty(n_right, np.int64),
-        np.empty(right.steps.shape),
-        np.empty(n_right),
-        np.empty(n_left, np.int64),
-        np.empty(n_left + 1, np.int64),
-        np.empty(n_left * n_right),
-        np.empty((left.members.size, n_right)),
-    )
+def pair_halves(left, right, n_right, field, reference, cutoff, products, row):
+    """Sum exp(log-joint - reference) over all pairs of half states.
 
-
-@njit(**INLINE)
-def write_pull(gram, holes, half, others):
-    """pull[j, s] = sum_i gram[i, j] step_i of state s, for the latents j of the other half."""
-    pull = half.pull
-    pull[:] = 0.0
-    for j in range(others.size):
-        row = pull[j]
-        for i in range(half.members.size):
-            g = np.float64(gram_entry(gram, holes, half.members[i], others[j]))
-            step = half.steps[i]
-            for s in range(row.size):
-                row[s] += g * step[s]
-
-
-@njit(**INLINE)
-def write_bounds(half, other):
-    """Write what the other half can bring at most to a state, beside its own best energy.
-
-    As if its latents could each change for the best. Returns the half's best energy.
+    field (n_right_latents, n_left_states) is the pull of a left state on the right
+    latents. Fills the sums of both halves and products (left latent, right state), the
+    steps of the left latents times the weights, and returns the reference they are
+    relative to, which rises where it must.
     """
-    bounds, n_values = half.bounds, other.sizes.size // max(1, other.members.size)
-    bounds[:] = half.energies
-    for j in range(other.members.size):
-        # to the other values there are at most two directions
-        least, most = 0.0, 0.0
-        for k in range(n_values):
-            least = min(least, other.sizes[j * n_values + k])
-            most = max(most, other.sizes[j * n_values + k])
-        pull = half.pull[j]
-        for s in range(bounds.size):
-            bounds[s] += maximum(-pull[s] * least, -pull[s] * most)
-    best = -np.inf
-    for s in range(bounds.size):
-        best = maximum(best, half.energies[s])
-    return best
-
-
-@njit(**INLINE)
-def keep_right(right, least, pairs):
-    """Write the right states whose bound reaches ``least``; return how many."""
-    n_kept = 0
-    for b in range(right.bounds.size):
-        pairs.before[b] = n_kept
-        if right.bounds[b] >= least:
-            pairs.right[n_kept], pairs.energies[n_kept] = b, right.energies[b]
-            for j in range(right.steps.shape[0]):
-                pairs.steps[j, n_kept] = right.steps[j, b]
-            n_kept += 1
-    pairs.before[right.bounds.size] = n_kept
-    return n_kept
-
-
-@njit(**INLINE)
-def write_pairs(left, right, n_right, cutoff, pairs):
-    """Write the log-joints of all pairs that may matter.
-
-    Returns the highest, how many left and how many right states are kept.
-    """
-    best_left, best_right = write_bounds(left, right), write_bounds(right, left)
-    highest = max(best_left, best_right)
-    n_kept = keep_right(right, highest - cutoff - best_left, pairs)
-    pull, steps, start, n_left = left.pull, pairs.steps, 0, 0
-    for a in range(left.energies.size):
-        if left.bounds[a] + best_right < highest - cutoff:
-            continue
-        n = pairs.before[n_right[a]]
-        base, top = left.energies[a], -np.inf
-        row = pairs.weights[start : start + n]
+    left_sums, right_sums = left.sums, right.sums
+    left_sums[:] = 0.0
+    right_sums[:] = 0.0
+    products[:] = 0.0
+    highest = reference
+    for a in range(left_sums.size):
+        n = n_right[a]
+        base = left.energies[a]
+        top = -np.inf
         # four right latents at a time keep the row in registers
-        for j in range(0, pull.shape[0], 4):
-            p0, p1, p2, p3 = pull[j, a], pull[j + 1, a], pull[j + 2, a], pull[j + 3, a]
-            v0, v1, v2, v3 = steps[j], steps[j + 1], steps[j + 2], steps[j + 3]
-            source = pairs.energies if j == 0 else row
+        for j in range(0, field.shape[0], 4):
+            p0, p1, p2, p3 = field[j, a], field[j + 1, a], field[j + 2, a], field[j + 3, a]
+            v0, v1 = right.steps[j], right.steps[j + 1]
+            v2, v3 = right.steps[j + 2], right.steps[j + 3]
+            source = right.energies if j == 0 else row
             for b in range(n):
                 e = base + source[b] - (p0 * v0[b] + p1 * v1[b] + p2 * v2[b] + p3 * v3[b])
                 row[b] = e
                 top = maximum(top, e)
             base = 0.0
-            if j + 4 < pull.shape[0]:
+            if j + 4 < field.shape[0]:
                 top = -np.inf
-        if top >= highest - cutoff:
-            highest = max(highest, top)
-            pairs.left[n_left], pairs.start[n_left] = a, start
-            n_left += 1
-            start += n
-    pairs.start[n_left] = start
-    return highest, n_left, n_kept
-
-
-@njit(**INLINE)
-def pair_halves(left, right, n_right, cutoff, pairs):
-    """Sum the weights exp(log-joint - highest) of all pairs of half states.
-
-    Fills the sums of both halves and the products. Returns the highest log-joint and how
-    many right states are kept.
-    """
-    highest, n_left, n_kept = write_pairs(left, right, n_right, cutoff, pairs)
-    # all pairs at once: the rows of single left states are short
-    weights = pairs.weights[: pairs.start[n_left]]
-    for i in range(weights.size):
-        weights[i] = exp(weights[i] - highest)
-    sums = pairs.energies[:n_kept]  # not needed any more
-    sums[:] = 0.0
-    pairs.products[:, :n_kept] = 0.0
-    left.sums[:] = 0.0
-    for p in range(n_left):
-        a, row = pairs.left[p], weights[pairs.start[p] : pairs.start[p + 1]]
-        for b in range(row.size):
-            sums[b] += row[b]
+        if top < highest - cutoff:
+            continue
+        highest = max(highest, top)
+        if top > reference + _RESCALE:
+            shrink = np.exp(reference - top)
+            reference = top
+            left_sums *= shrink
+            right_sums *= shrink
+            products *= shrink
+        for b in range(n):
+            w = exp(row[b] - reference)
+            row[b] = w
+            right_sums[b] += w
         # in a loop of its own: whether a sum in a loop that writes is vectorised depends
         # on where its arrays lie, and with it the sum's last bit
         total = 0.0
-        for b in range(row.size):
+        for b in range(n):
             total += row[b]
-        left.sums[a] = total
+        left_sums[a] = total
         for i in range(left.members.size):
             v = left.steps[i, a]
             if v != 0.0:
-                out = pairs.products[i]
-                for b in range(row.size):
+                out = products[i]
+                for b in range(n):
                     out[b] += v * row[b]
-    right.sums[:] = 0.0
-    for b in range(n_kept):
-        right.sums[pairs.right[b]] = sums[b]
-    return highest, n_kept
+    return reference
+
+
+@njit(**INLINE)
+def pull_of_left(gram, holes, left, right_members, field):
+    """field[j, a] = sum_i gram[i, j] step_i for left state a and right latent j."""
+    field[:] = 0.0
+    for j in range(right_members.size):
+        pull = field[j]
+        for i in range(left.members.size):
+            g = np.float64(gram_entry(gram, holes, left.members[i], right_members[j]))
+            step = left.steps[i]
+            for a in range(pull.size):
+                pull[a] += g * step[a]
 
 
 @njit(**INLINE)
@@ -472,9 +364,11 @@ def expectations(
     left_states, right_states, n_right = states
     centre = make_centre(n_latents, n_candidates, dtype)
     n_left = left_states.kinds.shape[0]
-    left = make_half(left_states, centre.candidates[:n_left], n_candidates - n_left)
-    right = make_half(right_states, centre.candidates[n_left:], n_left)
-    pairs = make_pairs(left, right)
+    left = make_half(left_states, centre.candidates[:n_left])
+    right = make_half(right_states, centre.candidates[n_left:])
+    field = np.zeros((right.steps.shape[0], left.energies.size))
+    products = np.empty((n_left, right.energies.size))
+    row = np.empty(right.energies.size)
     singles = np.empty((n_values, n_latents))
     core = np.empty((n_latents, n_values))
     change = np.empty(n_latents)
@@ -492,9 +386,9 @@ def expectations(
         height = log_joint_of(code, gram, holes, values, bias, kinds, support, n_active)
         load_half(left_states, left, model, holes, centre)
         load_half(right_states, right, model, holes, centre)
-        write_pull(gram, holes, left, right.members)
-        write_pull(gram, holes, right, left.members)
-        reference, n_kept = pair_halves(left, right, n_right, cutoff, pairs)
+        pull_of_left(gram, holes, left, right.members, field)
+        reference = max(0.0, np.float64(centre.gains[centre.candidates[0]]))
+        reference = pair_halves(left, right, n_right, field, reference, cutoff, products, row)
         total = 0.0
         for a in range(left.sums.size):
             total += left.sums[a]
@@ -533,9 +427,9 @@ def expectations(
         )
         for i in range(left.members.size):
             for j in range(right.members.size):
-                product, step = pairs.products[i], pairs.steps[j]
+                product, step = products[i], right.steps[j]
                 total = 0.0
-                for s in range(n_kept):
+                for s in range(product.size):
                     total += product[s] * step[s]
                 add_pair(own_second[0], left.members[i], right.members[j], weight * total)
         spread_centre(
@@ -650,8 +544,9 @@ def top_states(
     left_states, right_states, n_right = states
     centre = make_centre(n_latents, n_candidates, projections.dtype)
     n_left = left_states.kinds.shape[0]
-    left = make_half(left_states, centre.candidates[:n_left], n_candidates - n_left)
-    right = make_half(right_states, centre.candidates[n_left:], n_left)
+    left = make_half(left_states, centre.candidates[:n_left])
+    right = make_half(right_states, centre.candidates[n_left:])
+    field = np.zeros((right.steps.shape[0], left.energies.size))
     left_index = np.empty(log_joint.shape[1], np.int64)
     right_index = np.empty(log_joint.shape[1], np.int64)
     changed = np.empty((n_candidates, 2), np.int64)
@@ -669,14 +564,14 @@ def top_states(
         )
         load_half(left_states, left, model, holes, centre)
         load_half(right_states, right, model, holes, centre)
-        write_pull(gram, holes, left, right.members)
+        pull_of_left(gram, holes, left, right.members, field)
         size = 0
         reference, total, mean_energy = 0.0, 0.0, 0.0
         for a in range(left.energies.size):
             for b in range(n_right[a]):
                 energy = left.energies[a] + right.energies[b]
                 for j in range(right.members.size):
-                    energy -= left.pull[j, a] * right.steps[j, b]
+                    energy -= field[j, a] * right.steps[j, b]
                 if energy > reference:
                     shrink = exp(reference - energy)
                     total *= shrink

@@ -9,8 +9,7 @@ import numpy as np
 
 from .compiling import njit
 from .holes import gram_entry, gram_row
-from .ranking import first_best
-from .vector_math import INLINE, exp, maximum
+from .vector_math import INLINE, exp, first_best, maximum, rounding
 
 
 @njit(**INLINE)
@@ -23,25 +22,6 @@ def best_gains(projection, values, bias, gains):
         v, b = values[k], bias[k]
         for h in range(projection.size):
             gains[h] = maximum(gains[h], v * projection[h] + b[h])
-
-
-@njit(**INLINE)
-def write_slack(projection, bias, slack):
-    """Write by how much gains may differ by rounding errors alone; return the largest.
-
-    Gains are small differences of ``projection`` (H,) and ``bias`` (K, H), and err as
-    those do.
-    """
-    unit, widest = 1e-8 if projection.itemsize == 8 else 1e-5, 0.0
-    for h in range(projection.size):
-        slack[h] = unit * (1.0 + abs(np.float64(projection[h])))
-    for k in range(bias.shape[0]):
-        b = bias[k]
-        for h in range(projection.size):
-            slack[h] += unit * abs(np.float64(b[h]))
-    for h in range(projection.size):
-        widest = maximum(widest, slack[h])
-    return widest
 
 
 @njit(**INLINE)
@@ -72,9 +52,7 @@ def best_change(field, values, bias, kind, h, slack):
 
 
 @njit(**INLINE)
-def find_centre(
-    projection, gram, holes, values, bias, kinds, support, field, gains, ranking, widest
-):
+def find_centre(projection, gram, holes, values, bias, kinds, support, field, gains):
     """Climb from the state 0 to a local maximum of the log-joint, the best change at a time.
 
     kinds (H,) is -1 for all latents on entry; on return it holds the index of the value of
@@ -88,9 +66,10 @@ def find_centre(
         best_gains(field, values, bias, gains)
         for i in range(n_active):
             h = support[i]
-            gains[h] = best_change(field, values, bias, kinds[h], h, ranking.slack[h])[1]
-        h = first_best(gains, ranking, widest)
-        slack = ranking.slack[h]
+            slack = rounding(h, projection, bias)
+            gains[h] = best_change(field, values, bias, kinds[h], h, slack)[1]
+        h = first_best(gains, projection, bias)
+        slack = rounding(h, projection, bias)
         if gains[h] <= slack:
             break
         kind = kinds[h]
@@ -112,6 +91,15 @@ def find_centre(
                 if support[i] == h:
                     support[i] = support[n_active]
     return n_active
+
+
+@njit(**INLINE)
+def cheapest_changes(gains, projection, bias, work, candidates):
+    """Write the latents whose best change costs least, best first."""
+    work[:] = gains
+    for j in range(candidates.size):
+        candidates[j] = first_best(work, projection, bias)
+        work[candidates[j]] = -np.inf
 
 
 @njit(**INLINE)
@@ -143,20 +131,7 @@ def posterior_amplitude(projection, values, bias, h):
 
 
 @njit(**INLINE)
-def select(
-    projection,
-    gram,
-    holes,
-    values,
-    bias,
-    pursuit,
-    residual,
-    gains,
-    work,
-    ranking,
-    widest,
-    candidates,
-):
+def select(projection, gram, holes, values, bias, pursuit, residual, gains, work, candidates):
     """Write the candidates of one data point, best first.
 
     For the centre 0. projection (H,) = W Sigma^-1 y; bias (K, H) = log odds of value k
@@ -164,7 +139,7 @@ def select(
     single-latent state, relative to the state 0.
     """
     best_gains(projection, values, bias, gains)
-    candidates[0] = first_best(gains, ranking, widest)
+    candidates[0] = first_best(gains, projection, bias)
     work[:] = gains
     residual[:] = projection
     for j in range(1, candidates.size):
@@ -178,4 +153,4 @@ def select(
             best_gains(residual, values, bias, work)
         for i in range(j):
             work[candidates[i]] = -np.inf
-        candidates[j] = first_best(work, ranking, widest)
+        candidates[j] = first_best(work, projection, bias)

@@ -226,8 +226,8 @@ class HolesEStep(_IncompleteRows):
             seen = ~np.isnan(X[rows])
             x = X[rows] if e_step.offset is None else X[rows] - e_step.offset
             x = np.where(seen, x, 0.0).astype(e_step.dtype, copy=False)
-            memory.tally[:] = 0, 0, 0, collect, 0, 0
-            memory.filled[:] = False
+            memory.tally[:] = 0, 0, 0, collect, 0, 0, 0
+            memory.place[:] = -1
             yield (
                 rows,
                 x,
@@ -253,9 +253,9 @@ class HolesEStep(_IncompleteRows):
             weighted=weighted,
             features=np.empty(D, np.int64),
             gram=np.empty((H, H), dtype),
-            filled=np.zeros(H, bool),
-            filled_rows=np.empty(H, np.int64),
-            tally=np.zeros(6, np.int64),
+            place=np.full(H, -1),
+            asked=np.empty(H, np.int64),
+            tally=np.zeros(7, np.int64),
             second=np.zeros((kinds if linear else 0, H, H)),
             diagonal=np.zeros((self.e_step.n_diagonals, H)),
             rows=np.empty((room, H), dtype),
@@ -263,6 +263,7 @@ class HolesEStep(_IncompleteRows):
             point=np.empty(room, np.int64),
             diagonals=np.empty((0, H), dtype),
             cross=np.zeros((H if linear else 0, D)),
+            mixed=np.empty(D),
         )
 
     def _normalisers(self, seen):

@@ -20,7 +20,7 @@ from .vector_math import INLINE
 # What is collected of the second moments: nothing, what the M-step needs, all of each point.
 NOTHING, SUMS, POINTS = 0, 1, 2
 # Places in ``tally``.
-_N_FEATURES, _HIDDEN, _N_FILLED, _COLLECT, N_ROWS, N_DONE = range(6)
+_N_FEATURES, _HIDDEN, _N_FILLED, _COLLECT, N_ROWS, N_DONE, _POINT = range(7)
 
 
 class Holes(NamedTuple):
@@ -33,10 +33,10 @@ class Holes(NamedTuple):
     columns: np.ndarray  # (D, H) the same, transposed
     weighted: np.ndarray  # (H, D) components Sigma^-1
     features: np.ndarray  # (D,) int64 those that are seen, or those that are not
-    gram: np.ndarray  # (H, H) rows of the data point's own Gram matrix
-    filled: np.ndarray  # (H,) bool which of them
-    filled_rows: np.ndarray  # (H,) int64 the same as a list
-    tally: np.ndarray  # (6,) int64
+    gram: np.ndarray  # (H, H) rows of the data point's own Gram matrix, as they are asked for
+    place: np.ndarray  # (H,) int64 where that of a latent is, -1: nowhere yet
+    asked: np.ndarray  # (H,) int64 whose rows these are
+    tally: np.ndarray  # (7,) int64
     second: np.ndarray  # (kinds, H, H) float64 second moment of the data point, 0 between them
     diagonal: np.ndarray  # (kinds, H) float64 sums of its diagonal
     rows: np.ndarray  # (room, H) dense rows of second moments
@@ -44,6 +44,7 @@ class Holes(NamedTuple):
     point: np.ndarray  # (room,) int64 of which data point
     diagonals: np.ndarray  # (n, H) diagonals of second moments
     cross: np.ndarray  # (H, D) float64 <s s^T> W at missing features, of candidates
+    mixed: np.ndarray  # (D,) float64
 
 
 @njit(**INLINE)
@@ -61,8 +62,9 @@ def enter_point(holes, n):
             holes.features[n_features] = d
             n_features += 1
     for i in range(tally[_N_FILLED]):
-        holes.filled[holes.filled_rows[i]] = False
+        holes.place[holes.asked[i]] = -1
     tally[_N_FEATURES], tally[_HIDDEN], tally[_N_FILLED] = n_features, hidden, 0
+    tally[_POINT] = n
 
 
 @njit(**INLINE)
@@ -83,11 +85,12 @@ def gram_row(gram, holes, h):
     """Return a row of the data point's Gram matrix."""
     if holes is None:
         return gram[h]
-    row = holes.gram[h]
-    if holes.filled[h]:
-        return row
-    holes.filled[h] = True
-    holes.filled_rows[holes.tally[_N_FILLED]] = h
+    place = holes.place[h]
+    if place >= 0:
+        return holes.gram[place]
+    place = holes.tally[_N_FILLED]
+    row = holes.gram[place]
+    holes.place[h], holes.asked[place] = place, h
     holes.tally[_N_FILLED] += 1
     n, sign = holes.tally[_N_FEATURES], row.dtype.type(1.0)
     hidden = holes.tally[_HIDDEN] > 0
@@ -124,15 +127,15 @@ def gram_entry(gram, holes, h, g):
     """Return an entry of the data point's Gram matrix."""
     if holes is None:
         return gram[h, g]
-    if holes.filled[h]:
-        return holes.gram[h, g]
-    if holes.filled[g]:
-        return holes.gram[g, h]
-    n, total = holes.tally[_N_FEATURES], gram.dtype.type(0.0)
-    features, weighted, field = holes.features, holes.weighted[h], holes.fields[g]
-    for i in range(n):
-        total += weighted[features[i]] * field[features[i]]
-    return gram[h, g] - total if holes.tally[_HIDDEN] else total
+    if holes.place[h] >= 0:
+        return holes.gram[holes.place[h], g]
+    if holes.place[g] >= 0:
+        return holes.gram[holes.place[g], h]
+    seen, weighted, field = holes.seen[holes.tally[_POINT]], holes.weighted[h], holes.fields[g]
+    total = gram.dtype.type(0.0)
+    for d in range(seen.size):
+        total += weighted[d] * field[d] if seen[d] else gram.dtype.type(0.0)
+    return total
 
 
 @njit(**INLINE)
@@ -179,25 +182,32 @@ def collect_point(holes, n, squares, support, n_active, candidates, second, diag
     for i in range(n_active):
         _collect_row(holes, n, last, support[i], total)
     for i in range(candidates.size):
-        h = candidates[i]
         if holes.tally[_COLLECT] == POINTS:
-            _collect_row(holes, n, last, h, total)
-            continue
-        for j in range(candidates.size):
-            g = candidates[j]
-            x = own[last, h, g]
-            if x != 0.0 and g != h:
-                seen, one, other = holes.seen[n], holes.cross[h], holes.cross[g]
-                a, b = holes.fields[h], holes.fields[g]
-                for d in range(seen.size):
-                    y = 0.0 if seen[d] else x
-                    one[d] += y * b[d]
-                    other[d] += y * a[d]
-        for kind in range(last + 1):
-            for j in range(candidates.size):
-                g = candidates[j]
+            _collect_row(holes, n, last, candidates[i], total)
+        else:
+            _add_candidate(holes, n, last, candidates, candidates[i])
+    if holes.tally[_COLLECT] == POINTS:
+        return
+    for kind in range(last + 1):
+        for h in candidates:
+            for g in candidates:
                 total[kind, h, g] += own[kind, h, g]
                 own[kind, h, g] = 0.0
+
+
+@njit(**INLINE)
+def _add_candidate(holes, n, last, candidates, h):
+    """Add <s_h s^T> W at missing features, of the other candidates."""
+    own, seen, mixed, cross = holes.second[last], holes.seen[n], holes.mixed, holes.cross[h]
+    mixed[:] = 0.0
+    for g in candidates:
+        x = own[h, g] + own[g, h]
+        if g != h and x != 0.0:
+            field = holes.fields[g]
+            for d in range(mixed.size):
+                mixed[d] += x * field[d]
+    for d in range(mixed.size):
+        cross[d] += 0.0 if seen[d] else mixed[d]
 
 
 @njit(**INLINE)

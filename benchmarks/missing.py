@@ -17,9 +17,10 @@ from time import perf_counter
 import numpy as np
 from iteration import PLAIN
 from recovery import EITHER_SIGN, MODELS, active_probability, bars
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 import skprosper
@@ -123,11 +124,15 @@ def imputation(options):
     """Print error and coverage of imputed entries, beside those of scikit-learn's imputers."""
     digits = load_digits().data
     digits = digits[:, digits.std(axis=0) > 0.0]
+    tumours = StandardScaler().fit_transform(load_breast_cancer().data)
     patches = load_image_patches(3000, patch_size=8, random_state=1, whiten=False)
+    settings = dict(fit_offset=True, random_state=0)
+    correlated = dict(noise="full", max_iter=30, **settings)
     print("data     missing  estimator                     rmse  inside 95 %  seconds")
     for name, X, estimator in (
-        ("digits", digits, skprosper.GaussianSparseCoding(48, fit_offset=True, random_state=0)),
-        ("patches", patches, skprosper.GaussianSparseCoding(96, fit_offset=True, random_state=0)),
+        ("digits", digits, skprosper.BinarySparseCoding(20, annealing=None, **correlated)),
+        ("tumours", tumours, skprosper.GaussianSparseCoding(4, annealing=None, **correlated)),
+        ("patches", patches, skprosper.GaussianSparseCoding(10, max_iter=60, **settings)),
     ):
         for share in (0.2, 0.5):
             holes = with_holes(X, share, 0)
@@ -135,12 +140,10 @@ def imputation(options):
             start = perf_counter()
             mean, std = estimator.fit(holes).impute(holes, return_std=True)
             report(name, share, estimator, X, missing, mean, std, perf_counter() - start)
-            start = perf_counter()
-            mean = KNNImputer(n_neighbors=10).fit_transform(holes)
-            report(name, share, KNNImputer(), X, missing, mean, None, perf_counter() - start)
-            start = perf_counter()
-            mean = IterativeImputer(random_state=0).fit_transform(holes)
-            report(name, share, IterativeImputer(), X, missing, mean, None, perf_counter() - start)
+            for imputer in (KNNImputer(n_neighbors=10), IterativeImputer(random_state=0)):
+                start = perf_counter()
+                mean = imputer.fit_transform(holes)
+                report(name, share, imputer, X, missing, mean, None, perf_counter() - start)
 
 
 def report(name, share, estimator, X, missing, mean, std, seconds):

@@ -109,7 +109,7 @@ class SparseCoding(
     Components, prior and noise are learned together by truncated variational EM: the
     posterior of a data point is kept on the states that can matter, with its many
     modes and correlations, and the lower bound of the log-likelihood that this gives
-    is the score.
+    is the score. Data may have missing values, NaN, in every method.
 
     Parameters
     ----------
@@ -413,7 +413,8 @@ class SparseCoding(
         Parameters
         ----------
         X : array-like or dask array of shape (n_samples, n_features)
-            Data, float64 or float32 (kept), rows are data points.
+            Data, float64 or float32 (kept), rows are data points; NaN is a value that is not
+            known, and only those that are enter the likelihood.
 
         y : None
             Ignored; present for the convention of scikit-learn.

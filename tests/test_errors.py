@@ -24,7 +24,7 @@ def changed(value):
 @pytest.mark.parametrize(
     "data, message",
     [
-        (changed(np.nan), "contains NaN"),
+        (np.full_like(X, np.nan), "no row that counts"),
         (changed(np.inf), "contains infinity"),
         (np.array([["a", "b"], ["c", "d"]]), "could not convert string"),
         (X[0], "Expected 2D array"),

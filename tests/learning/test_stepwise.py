@@ -137,7 +137,8 @@ def test_a_batch_that_fails_leaves_the_model_as_it_was():
     model = BinarySparseCoding(6, random_state=0).partial_fit(X)
     components = model.components_
     for bad, message in [
-        (np.full_like(X, np.nan), "contains NaN"),
+        (np.full_like(X, np.inf), "contains infinity"),
+        (np.full_like(X, np.nan), "no row that counts"),
         (1e200 * X, "rescale X"),
         (X[:, :4], "4 features"),
     ]:

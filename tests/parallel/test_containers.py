@@ -112,32 +112,30 @@ def test_a_memory_map_is_never_held_whole(tmp_path, dtype, params):
     assert peak_of(model.score, mapped) < 0.4 * n * n_features * np.dtype(dtype).itemsize
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("dtype", ["f2", ">f4", "f8"])
-def test_what_is_not_finite_is_found_in_its_chunk(bad, dtype):
+def test_what_is_not_finite_is_found_in_its_chunk(dtype):
     data = X.astype(dtype)
     model = SparseCoding(**PARAMS).fit(data)
-    data[350, 2] = bad
+    data[350, 2] = np.inf
     for method in ("fit", "partial_fit", "posterior", *METHODS):
-        with pytest.raises(ValueError, match="Input X contains"):
+        with pytest.raises(ValueError, match="Input X contains infinity"):
             getattr(model, method)(data)
 
 
-def test_what_a_mask_hides_is_no_data():
+def test_what_a_mask_hides_is_missing():
     hidden = np.zeros(X.shape, bool)
     hidden[350, 2] = True
     model = SparseCoding(**PARAMS).fit(np.ma.masked_array(X))
     assert_same_model(model, SparseCoding(**PARAMS).fit(X))
     blocks = da.from_array(X, chunks=(100, 9))
-    for data in (
-        np.ma.masked_array(X, hidden),
-        np.ma.masked_array(COUNTS, hidden),
-        da.ma.masked_array(blocks, hidden),
+    for data, missing in (
+        (np.ma.masked_array(X, hidden), np.where(hidden, np.nan, X)),
+        (np.ma.masked_array(COUNTS, hidden), np.where(hidden, np.nan, COUNTS)),
+        (da.ma.masked_array(blocks, hidden), da.where(hidden, np.nan, blocks)),
     ):
-        with pytest.raises(ValueError, match="X contains NaN"):
-            SparseCoding(**PARAMS).fit(data)
-        with pytest.raises(ValueError, match="X contains NaN"):
-            model.score(data)
+        expected = SparseCoding(**PARAMS).fit(missing)
+        assert_same_model(SparseCoding(**PARAMS).fit(data), expected)
+        assert expected.score(data) == expected.score(missing)
     weights = np.ma.masked_array(np.ones(400), np.arange(400) == 3)
     with pytest.raises(ValueError, match="sample_weight contains NaN"):
         model.score(X, sample_weight=weights)

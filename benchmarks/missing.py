@@ -126,13 +126,12 @@ def imputation(options):
     digits = digits[:, digits.std(axis=0) > 0.0]
     tumours = StandardScaler().fit_transform(load_breast_cancer().data)
     patches = load_image_patches(3000, patch_size=8, random_state=1, whiten=False)
-    settings = dict(fit_offset=True, random_state=0)
-    correlated = dict(noise="full", max_iter=30, **settings)
+    correlated = dict(noise="full", max_iter=30, fit_offset=True, random_state=0)
     print("data     missing  estimator                     rmse  inside 95 %  seconds")
     for name, X, estimator in (
         ("digits", digits, skprosper.BinarySparseCoding(20, annealing=None, **correlated)),
         ("tumours", tumours, skprosper.GaussianSparseCoding(4, annealing=None, **correlated)),
-        ("patches", patches, skprosper.GaussianSparseCoding(10, max_iter=60, **settings)),
+        ("patches", patches, skprosper.GaussianSparseCoding(4, annealing=None, **correlated)),
     ):
         for share in (0.2, 0.5):
             holes = with_holes(X, share, 0)

@@ -169,8 +169,11 @@ class FullNoise:
         B = linalg.cho_solve(factor, covariance).T
         return B, self.variance[np.ix_(~seen, ~seen)] - B @ covariance
 
-    def updated(self, second_moment, floor):
-        """Return the noise of the M-step from the residual's mean second moment."""
+    def updated(self, second_moment, floor, observed=None):
+        """Return the noise of the M-step from the residual's mean second moment.
+
+        In which what is missing has been filled in: observed is None.
+        """
         scale = np.sqrt(floor)
         unit = np.outer(scale, scale)  # in these units the floor is 1
         return type(self)(unit * raised_to(1.0, second_moment / unit))

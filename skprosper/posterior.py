@@ -205,5 +205,5 @@ class _Inference:
         self.e_step, self.n_states = e_step, n_states
 
     def __call__(self, X, weights=None):
-        e_step = e_step_of(X, self.e_step)
+        e_step = e_step_of(X, None, self.e_step)
         return e_step.top_states(X, self.n_states), e_step.codes(X, "probability")

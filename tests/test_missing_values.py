@@ -162,6 +162,14 @@ def test_a_column_that_is_never_observed_has_components_of_0(superposition, nois
     assert np.all(np.isfinite(model.impute(holes)))
 
 
+def test_columns_that_are_never_observed_stop_no_move(bars):
+    _, holes, _ = bars
+    holes = np.hstack([holes, np.full((len(holes), 2), np.nan)])
+    with pytest.warns(UserWarning, match="no value of features 9, 10"):
+        model = BinarySparseCoding(6, random_state=0).fit(holes)
+    assert_array_equal(model.components_[:, 9:], 0.0)
+
+
 @pytest.mark.parametrize("init", ["k-means++", "random_from_data", "random"])
 @pytest.mark.parametrize("n_features", [9, 2000])
 def test_start_values_do_not_need_complete_rows(init, n_features):

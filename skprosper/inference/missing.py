@@ -154,16 +154,20 @@ class PartlyObserved:
 
     def top_states(self, X, n_states):
         """Return the `Posteriors` with the n_states most probable states."""
-        parts = []
-        rows = self._parts(X)
-        # of a row of which nothing is observed the posterior does not depend on the noise
-        for index, e_step in zip(
-            rows, (self.complete_rows, self.rows_with_holes, self.rows_with_holes.of_prior())
-        ):
-            if index.size:
-                parts.append(e_step.top_states(X[index], n_states))
-        result = in_rows(parts, [index for index in rows if index.size])
-        result.log_evidence[rows[2]] = 0.0
+        complete, holes, empty = self._parts(X)
+        parts, rows = [], []
+        if complete.size:
+            parts.append(self.complete_rows.top_states(X[complete], n_states))
+            rows.append(complete)
+        if holes.size:
+            parts.append(self.rows_with_holes.top_states(X[holes], n_states))
+            rows.append(holes)
+        if empty.size:
+            # their posterior does not depend on the noise
+            parts.append(self.rows_with_holes.of_prior().top_states(X[empty], n_states))
+            rows.append(empty)
+        result = in_rows(parts, rows)
+        result.log_evidence[empty] = 0.0
         return result
 
 
@@ -194,6 +198,11 @@ class _IncompleteRows:
         parameters = Parameters(parameters.components, parameters.prior, noise, None)
         return HolesEStep(type(e_step)(parameters, e_step.truncation, e_step.dtype))
 
+    def residuals(self, X):
+        """Return the data less the posterior mean of the noiseless data, 0 where missing."""
+        residual = np.subtract(X, self.reconstruct(X), dtype=np.float64)
+        return np.where(np.isnan(residual), 0.0, residual)
+
     def moments_of_prior(self):
         """Return mean and variance of the noiseless data under the prior, each (D,)."""
         parameters = self.e_step.parameters
@@ -215,10 +224,10 @@ class HolesEStep(_IncompleteRows):
         super().__init__(e_step)
         self.units = e_step.units_of_holes()
 
-    def _blocks(self, X, collect, memory=None):
+    def _blocks(self, X, collect):
         """Yield rows, data that are 0 where they are missing, and their `Holes`."""
         e_step = self.e_step
-        fields, weighted, odds, _ = self.units
+        fields, weighted, _, _ = self.units
         squares = np.ascontiguousarray((weighted * fields).T)
         memory = self._memory(collect)
         for start in range(0, len(X), BLOCK_ROWS):
@@ -351,7 +360,7 @@ class HolesEStep(_IncompleteRows):
         e_step, H = self.e_step, len(self.units[0])
         sums = e_step.new_sums()
         evidence, zero_filled = np.empty(len(X)), np.empty(X.shape, e_step.dtype)
-        surplus = np.zeros(X.shape[1:] if H == 0 else (H, X.shape[1]))
+        surplus = np.zeros((H, X.shape[1]))
         for rows, x, holes in self._blocks(X, SUMS):
             zero_filled[rows] = x
             e_step.add(x, weights[rows], sums, evidence[rows], holes)
@@ -391,11 +400,6 @@ class HolesEStep(_IncompleteRows):
         if e_step.offset is not None:
             result = (result + e_step.offset).astype(e_step.dtype, copy=False)
         return result
-
-    def residuals(self, X):
-        """Return the data less the posterior mean of the noiseless data, 0 where missing."""
-        residual = np.subtract(X, self.reconstruct(X), dtype=np.float64)
-        return np.where(np.isnan(residual), 0.0, residual)
 
     def impute(self, X):
         """Return the data with their posterior mean where missing, and its variance."""
@@ -612,11 +616,6 @@ class PatternsEStep(_IncompleteRows):
         if parameters.offset is not None:
             result += parameters.offset
         return result.astype(dtype)
-
-    def residuals(self, X):
-        """Return the data less the posterior mean of the noiseless data, 0 where missing."""
-        residual = np.subtract(X, self.reconstruct(X), dtype=np.float64)
-        return np.where(np.isnan(residual), 0.0, residual)
 
     def impute(self, X):
         """Return the data with their posterior mean where missing, and its variance."""

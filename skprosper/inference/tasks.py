@@ -6,7 +6,7 @@ Classes, so that processes can unpickle them.
 import numpy as np
 from sklearn.utils import assert_all_finite
 
-from ..validation import check_chunk, check_reach, missing_values
+from ..validation import check_chunk, check_reach
 from .missing import PartlyObserved
 
 
@@ -17,13 +17,13 @@ class MethodOnChunk:
         self.e_step, self.method, self.arguments = e_step, method, arguments
 
     def __call__(self, X, weights=None):
-        e_step = e_step_of(X, self.e_step)
+        e_step = e_step_of(X, None, self.e_step)
         return getattr(e_step, self.method)(X, *self.arguments)
 
 
-def e_step_of(X, e_step):
+def e_step_of(X, weights, e_step):
     """Return the E-step for a chunk, of which it is seen here first whether it is valid."""
-    missing = missing_values(X)
+    missing = check_chunk(X, weights)
     check_reach(X, e_step.noise)
     return PartlyObserved(e_step) if missing else e_step
 
@@ -35,8 +35,7 @@ class EvidenceOfChunk:
         self.e_step = e_step
 
     def __call__(self, X, weights):
-        check_chunk(X, weights)
-        e_step = e_step_of(X, self.e_step)
+        e_step = e_step_of(X, weights, self.e_step)
         weights = np.ones(len(X)) if weights is None else weights
         return {"weight": weights.sum(), "log_evidence": weights @ e_step.log_evidence(X)}
 

@@ -58,8 +58,7 @@ def maximised(parameters, statistics, superposition, learn, floor):
     if "prior" in learn:
         prior = prior.updated(statistics)
     if "noise" in learn:
-        observed = statistics.get("observed")
-        noise = noise.updated(residual, floor, *([] if observed is None else [observed]))
+        noise = noise.updated(residual, floor, statistics.get("observed"))
     return Parameters(components, prior, noise, offset)
 
 

@@ -344,7 +344,9 @@ def _of_complete_data(problem, moments):
     """Return second moments of residuals, 0 where missing, as if nothing had been missing."""
     if problem.moments.observed is None:
         return moments
-    share = np.maximum(problem.moments.observed / problem.moments.weight, 1e-300)
+    observed = problem.moments.observed
+    # of a feature that is never observed all moments are 0
+    share = np.where(observed > 0.0, observed / problem.moments.weight, 1.0)
     factor = np.outer(share, share)
     np.fill_diagonal(factor, share)
     return moments / factor

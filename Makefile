@@ -18,7 +18,7 @@ demo: $(VENV)/installed-demo  ## learn a dictionary of image patches and draw it
 	$(BIN)/python docs/run_example.py $(DEMO) build/demo
 
 test: lint  ## lint, then run the tests and the doctests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-machines: $(VENV)/installed-test  ## run the estimator checks as other processors would, or one: SETTING=skylakex
 	$(BIN)/python tests/machines.py $(SETTING)

@@ -1,10 +1,13 @@
 """Denoising of photographs: skprosper.image.denoise beside BM3D and dictionary learners.
 
-Gray images of scikit-image, 256 x 256 or what is there of it, under Gaussian noise of
-standard deviation 15, 25 and 50. BM3D and the dictionary learners (K-SVD of dictlearn,
+Images of 256 x 256 under Gaussian noise of standard deviation 15, 25 and 50: those of the
+test set, on which nothing was chosen, or with ``--development`` those on which everything
+was, start values included. BM3D and the dictionary learners (K-SVD of dictlearn,
 MiniBatchDictionaryLearning of scikit-learn, both with orthogonal matching pursuit up to
-the error of the noise) are told the noise; skprosper infers it. Prints PSNR in dB (after
-clipping to 0..255), the inferred noise and the seconds, then means over the images.
+the error of the noise) are told the noise; skprosper infers it. With ``--colour`` images
+that have it, and BM3D for colour. Prints PSNR in dB (after clipping to 0..255), mean and
+spread over the seeds of the noise, the seconds and the inferred noise, then means over
+the images.
 """
 
 import argparse
@@ -13,21 +16,14 @@ from time import perf_counter
 import bm3d
 import dictlearn
 import numpy as np
-from skimage import data
+from photographs import DEVELOPMENT, TEST, full_size, photograph
 from sklearn.decomposition import MiniBatchDictionaryLearning
 
 from skprosper.image import denoise, extract_patches, reconstruct_from_patches
 from skprosper.metrics import psnr
 
-IMAGES = ("camera", "coins", "brick", "moon", "page", "text", "grass", "gravel")
 # Of patches of 8 x 8; the gain is that of K-SVD denoising (Elad, Aharon 2006).
 PATCH_SIZE, N_ATOMS, ERROR_GAIN = 8, 256, 1.15
-
-
-def photograph(name):
-    """Return an image of at most 256 x 256 as float64 in 0..255."""
-    image = getattr(data, name)().astype(np.float64)
-    return image[::2, ::2] if name == "camera" else image[:256, :256]
 
 
 def pursued(noisy, sigma, learner):
@@ -61,49 +57,69 @@ def mini_batch(noisy, sigma):
 
 
 def skprosper(noisy, fast):
+    axis = -1 if noisy.ndim == 3 else None
     result, model = denoise(
-        noisy, fast=fast, n_jobs=options.jobs, random_state=0, return_estimator=True
+        noisy,
+        fast=fast,
+        channel_axis=axis,
+        n_jobs=options.jobs,
+        random_state=0,
+        return_estimator=True,
     )
     inferred.append(model.noise_variance_**0.5)
     return result
 
 
+def told(noisy, sigma):
+    return bm3d.bm3d_rgb(noisy, sigma) if noisy.ndim == 3 else bm3d.bm3d(noisy, sigma)
+
+
 METHODS = {
     "full": lambda noisy, sigma: skprosper(noisy, False),
     "fast": lambda noisy, sigma: skprosper(noisy, True),
-    "BM3D": bm3d.bm3d,
+    "BM3D": told,
     "K-SVD": ksvd,
     "MiniBatch": mini_batch,
 }
 
 
-def table(sigma, methods):
+def table(sigma, names, methods):
     """Print the rows of one noise level and their mean."""
-    print(f"\nnoise {sigma}{'':8}" + "".join(f"{method:>18}" for method in methods), flush=True)
+    print(f"\nnoise {sigma}{'':14}" + "".join(f"{method:>20}" for method in methods), flush=True)
     rows = []
-    for name in options.images:
-        image = photograph(name)
-        noisy = image + sigma * np.random.default_rng(0).standard_normal(image.shape)
-        text, row = f"{name:16}", []
+    for name in names:
+        image = photograph(name, options.colour)
+        scores, seconds = np.empty((2, len(methods), options.seeds))
         inferred.clear()
-        for method in methods:
-            start = perf_counter()
-            result = METHODS[method](noisy, float(sigma))
-            seconds = perf_counter() - start
-            row.append(psnr(np.clip(result, 0, 255), image, data_range=255))
-            text += f"{row[-1]:9.2f} ({seconds:4.0f} s)"
-        print(text + "".join(f"   inferred {value:.2f}" for value in inferred[:1]), flush=True)
-        rows.append(row)
-    print(f"{'mean':16}" + "".join(f"{value:9.2f}         " for value in np.mean(rows, axis=0)))
+        for seed in range(options.seeds):
+            noisy = image + sigma * np.random.default_rng(seed).standard_normal(image.shape)
+            for k, method in enumerate(methods):
+                start = perf_counter()
+                result = METHODS[method](noisy, float(sigma))
+                seconds[k, seed] = perf_counter() - start
+                scores[k, seed] = psnr(np.clip(result, 0, 255), image, data_range=255)
+        text = f"{name:22}"
+        for score, second in zip(scores, seconds):
+            text += f"{score.mean():7.2f} ± {score.std():.2f} ({second.mean():2.0f} s)"
+        noises = f"   inferred {min(inferred):.1f} to {max(inferred):.1f}" if inferred else ""
+        print(text + noises, flush=True)
+        rows.append(scores.mean(axis=1))
+    print(f"{'mean':22}" + "".join(f"{value:7.2f}{'':13}" for value in np.mean(rows, axis=0)))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", nargs="+", default=IMAGES, choices=IMAGES)
+    parser.add_argument("--images", nargs="+", default=None, choices=TEST + DEVELOPMENT)
+    parser.add_argument("--development", action="store_true")
+    parser.add_argument("--colour", action="store_true")
     parser.add_argument("--sigmas", nargs="+", type=int, default=[15, 25, 50])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--methods", nargs="+", default=["full", "fast", "BM3D"], choices=METHODS)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
+    chosen = options.images or (DEVELOPMENT if options.development else TEST)
+    if options.colour:
+        chosen = [name for name in chosen if full_size(name, colour=True).ndim == 3]
     inferred = []
-    for sigma in options.sigmas:
-        table(sigma, options.methods)
+    for level in options.sigmas:
+        table(level, chosen, options.methods)

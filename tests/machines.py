@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 TESTS = ["tests"]
+PARALLEL = ["-n", "auto", "--dist", "loadfile"]
 CHOSEN = "scikit_learn_checks or same_bits or read_like_arrays"
 
 # name: (environment, flags of the processor that it takes)
@@ -57,7 +58,7 @@ def run(name):
         setting = dict(NPY_DISABLE_CPU_FEATURES=" ".join(wide))
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", *TESTS, "-k", CHOSEN],
+        [sys.executable, "-m", "pytest", "-q", "-x", *PARALLEL, *TESTS, "-k", CHOSEN],
         env={**os.environ, **setting},
         capture_output=True,
         text=True,

@@ -65,11 +65,7 @@ def extract_patches(image, patch_size, *, channel_axis=None, max_patches=None, r
     space = space_of(image.shape, channel_axis)
     patch_size = check_patch_size(patch_size, space, channel_axis)
     n_places = _n_places(patch_size, space)
-    windows = np.lib.stride_tricks.sliding_window_view(
-        image, patch_size, axis=tuple(range(len(space)))
-    )
-    if channel_axis is not None:
-        windows = np.moveaxis(windows, len(space), -1)
+    windows = windows_of(image, patch_size)
     if max_patches is None:
         return windows.reshape(np.prod(n_places), -1)
     if max_patches > np.prod(n_places):
@@ -209,6 +205,28 @@ def check_patch_size(patch_size, space, channel_axis):
             f"Use smaller patches.{_hint(space, channel_axis)}"
         )
     return sides
+
+
+def windows_of(image, patch_size):
+    """Return a view of the patches, (places along each axis) + patch_size + channels."""
+    n_space = len(patch_size)
+    windows = np.lib.stride_tricks.sliding_window_view(
+        image, patch_size, axis=tuple(range(n_space))
+    )
+    return windows if image.ndim == n_space else np.moveaxis(windows, n_space, -1)
+
+
+def at_places(filtered, side):
+    """Return what a filter of the size of a patch says of each patch."""
+    # the window of a filter begins half its size before the pixel
+    middle = (slice(n // 2, length - (n - 1) // 2) for n, length in zip(side, filtered.shape))
+    return filtered[tuple(middle)]
+
+
+def sides_of(side, space):
+    """Return the sides of a patch with about as many pixels as a square one, cut to the image."""
+    side = max(2, round(side ** (2 / len(space))))
+    return tuple(min(side, length) for length in space)
 
 
 def _hint(space, channel_axis):

@@ -1,0 +1,57 @@
+"""The images on which `skprosper.image` is developed, and those on which it is reported.
+
+They ship with scikit-image and scikit-learn. Start values and constants come from the
+development images alone; the figures in README and docs are of the test images.
+"""
+
+import numpy as np
+from skimage import color, data
+from sklearn.datasets import load_sample_image
+
+DEVELOPMENT = (
+    "camera",
+    "coins",
+    "moon",
+    "grass",
+    "text",
+    "astronaut",
+    "cat",
+    "coffee",
+    "china",
+    "flower",
+)
+TEST = (
+    "brick",
+    "page",
+    "gravel",
+    "rocket",
+    "retina",
+    "immunohistochemistry",
+    "clock",
+)
+
+
+def full_size(name, colour=False):
+    """Return an image as float64 in 0..255, gray unless it has colour and that is asked for."""
+    if name in ("china", "flower"):
+        image = load_sample_image(f"{name}.jpg")
+    else:
+        image = getattr(data, name)()
+    image = np.asarray(image, dtype=np.float64)
+    if image.ndim == 3:
+        image = image[:, :, :3]
+        if not colour:
+            image = 255 * color.rgb2gray(image / 255)
+    return image
+
+
+def photograph(name, colour=False):
+    """Return the middle of an image, 256 x 256 or what is there of it.
+
+    Large images are made smaller by whole strides first.
+    """
+    image = full_size(name, colour)
+    stride = max(1, min(image.shape[:2]) // 256)
+    image = image[::stride, ::stride]
+    top, left = (max(0, (length - 256) // 2) for length in image.shape[:2])
+    return image[top : top + 256, left : left + 256]

@@ -1,0 +1,148 @@
+"""How strong the noise of an image is, told from where the image varies least."""
+
+import numpy as np
+from scipy.ndimage import (
+    gaussian_gradient_magnitude,
+    maximum_filter,
+    minimum_filter,
+    uniform_filter,
+)
+
+from .patches import at_places, sides_of, windows_of
+
+# Side of a square patch, and the share of the patches' variances, the smallest ones, that
+# hold nothing but noise.
+_SIDE, _SHARE = 8, 1 / 8
+# Share of the patches that are taken to be flat, the scale in pixels at which they are
+# judged, the share of their variances, and what this choice takes from that of pure noise.
+_FLAT, _FLAT_SCALE, _FLAT_SHARE, _FLAT_GAIN = 1 / 4, 2.0, 1 / 4, 1 / 0.93**2
+# Side of regions that are exactly flat or crowded with saturated pixels, share of an image's
+# pixels at its least or largest value above which they are saturated, and of a region's.
+_SILENT_SIDE, _SATURATED, _CROWDED = 5, 1e-3, 0.1
+# Patches for each pixel of a patch that have to be left to estimate the noise from.
+_LEAST_EVIDENCE = 4
+# Of an image with holes: side of a square window, and the share of them that are flattest.
+_WINDOW, _FLATTEST = 7, 0.05
+# Median size of a standard normal number.
+_MEDIAN = 0.6745
+# Noise below this share of the image's variance has no effect.
+LEAST_NOISE = 1e-5
+# Patches looked at, about; of larger images every so manieth row.
+_MOST_PATCHES = 500_000
+
+
+def estimated_noise(pixels, n_space):
+    """Estimate the noise variance from directions in which patches vary least.
+
+    The smaller of two estimates: from all patches, and from those where the image is
+    flat at a larger scale, which have less texture. Not from patches that touch what is
+    exactly flat, or much of which is saturated, unless there are few others.
+    """
+    side = sides_of(_SIDE, pixels.shape[:n_space])
+    channels = np.moveaxis(pixels.reshape(*pixels.shape[:n_space], -1), -1, 0)
+    patches, slopes, silent = [], [], []
+    for channel in channels:
+        slope = gaussian_gradient_magnitude(channel.astype(np.float64), _FLAT_SCALE)
+        slopes.append(at_places(uniform_filter(slope, side), side))
+        silent.append(at_places(maximum_filter(_silent(channel), side), side))
+        patches.append(windows_of(channel, side))
+    step = max(1, round(sum(slope.size for slope in slopes) / _MOST_PATCHES))
+    patches = [window[::step].reshape(-1, np.prod(side)) for window in patches]
+    patches = np.concatenate(patches).astype(np.float64, copy=False)
+    slopes = np.concatenate([slope[::step].ravel() for slope in slopes])
+    silent = np.concatenate([quiet[::step].ravel() for quiet in silent])
+    for level in (0, 1):
+        heard = silent <= level
+        if heard.sum() > _LEAST_EVIDENCE * patches.shape[1]:
+            patches, slopes = patches[heard], slopes[heard]
+            break
+    flat = patches[slopes <= np.quantile(slopes, _FLAT)]
+    estimate = _least_variance(patches, _SHARE)
+    if len(flat) > _LEAST_EVIDENCE * patches.shape[1]:
+        estimate = min(estimate, _FLAT_GAIN * _least_variance(flat, _FLAT_SHARE))
+    return max(estimate, LEAST_NOISE * pixels.var(dtype=np.float64))
+
+
+def _silent(channel):
+    """Return where the noise does not show: 2 in exactly flat regions, 1 where saturated."""
+    flat = maximum_filter(channel, _SILENT_SIDE) == minimum_filter(channel, _SILENT_SIDE)
+    result = 2 * maximum_filter(flat, _SILENT_SIDE).astype(np.int8)
+    for extreme in (channel.min(), channel.max()):
+        saturated = channel == extreme
+        if saturated.mean() > _SATURATED:
+            # alone it may be what the image holds there; among others it is clipped
+            crowded = uniform_filter(saturated.astype(np.float64), _SILENT_SIDE) > _CROWDED
+            result = np.maximum(result, crowded)
+    return result
+
+
+def _least_variance(patches, share):
+    """Return the mean of a share of the eigenvalues of the patches' covariance."""
+    variances = np.linalg.eigvalsh(np.atleast_2d(np.cov(patches, rowvar=False)))
+    return variances[: max(1, int(share * len(variances)))].mean()
+
+
+def noise_beside_holes(pixels, n_space, random_state):
+    """Estimate the noise variance of an image in which NaN is unknown.
+
+    The smaller of two estimates. A plane is fitted to one half of the known pixels of every
+    small window, and to the other half; where the first half is flattest, what is left of
+    the second is noise. And so is the median difference of known neighbours, where edges
+    are everywhere but few.
+    """
+    channels = np.moveaxis(pixels.reshape(*pixels.shape[:n_space], -1), -1, 0)
+    told, left = [], []
+    for channel in channels:
+        half = random_state.random_sample(channel.shape) < 0.5
+        rest = [_beside_planes(np.where(part, channel, np.nan)) for part in (half, ~half)]
+        valid = np.isfinite(rest[0]) & np.isfinite(rest[1])
+        told.append(rest[0][valid])
+        left.append(rest[1][valid])
+    estimates = []
+    told, left = np.concatenate(told), np.concatenate(left)
+    if told.size:
+        estimates.append(left[told <= np.quantile(told, _FLATTEST)].mean())
+    steps = [np.abs(np.diff(channels, axis=axis)).ravel() for axis in range(1, channels.ndim)]
+    steps = np.concatenate(steps)
+    if np.isfinite(steps).any():
+        estimates.append(0.5 * (np.nanmedian(steps) / _MEDIAN) ** 2)
+    least = LEAST_NOISE * np.nanvar(pixels, dtype=np.float64)
+    return max(float(min(estimates, default=0.0)), least)
+
+
+def _beside_planes(channel):
+    """Return the variance about the plane fitted to each window, NaN where none is told."""
+    seen = np.isfinite(channel)
+    n_terms = channel.ndim + 1
+    size = _WINDOW ** (2 / channel.ndim)
+    side = tuple(min(length, max(3, round(size))) for length in channel.shape)
+
+    def summed(values):
+        return at_places(uniform_filter(np.where(seen, values, 0.0), side), side) * np.prod(side)
+
+    values = np.where(seen, channel, 0.0).astype(np.float64)
+    # coordinates within a window are small: those of the image, less the window's
+    axes = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in channel.shape), indexing="ij")
+    terms = [np.ones(channel.shape)] + [axis - axis.mean() for axis in axes]
+    count = summed(1.0)
+    gram = np.empty(count.shape + (n_terms, n_terms))
+    product = np.empty(count.shape + (n_terms,))
+    for i, term in enumerate(terms):
+        product[..., i] = summed(term * values)
+        for k, other in enumerate(terms[: i + 1]):
+            gram[..., i, k] = gram[..., k, i] = summed(term * other)
+    square = summed(values**2)
+    # about the mean of the window: sums over a whole image would cancel
+    mean = gram[..., 0] / np.maximum(count, 1.0)[..., None]
+    level = product[..., 0] / np.maximum(count, 1.0)
+    gram = gram[..., 1:, 1:] - count[..., None, None] * mean[..., 1:, None] * mean[..., None, 1:]
+    product = product[..., 1:] - count[..., None] * mean[..., 1:] * level[..., None]
+    square = square - count * level**2
+    freedom = np.round(count) - n_terms
+    # enough pixels, not on a line
+    sound = (freedom >= 2) & (np.linalg.det(gram) > 1e-3 * np.prod(side))
+    result = np.full(count.shape, np.nan)
+    slope = np.linalg.solve(gram[sound], product[sound][..., None])[..., 0]
+    rest = square[sound] - np.sum(slope * product[sound], axis=-1)
+    result[sound] = np.maximum(rest, 0.0) / freedom[sound]
+    return result

@@ -1,8 +1,8 @@
 """Denoising of photographs: skprosper.image.denoise beside BM3D and dictionary learners.
 
-Images of 256 x 256 under Gaussian noise of standard deviation 15, 25 and 50: those of the
-test set, on which nothing was chosen, or with ``--development`` those on which everything
-was, start values included. BM3D and the dictionary learners (K-SVD of dictlearn,
+Images of 256 x 256 under Gaussian noise of standard deviation 15, 25 and 50: the test set
+of benchmarks/photographs.py, or with ``--development`` the development set. BM3D and the
+dictionary learners (K-SVD of dictlearn,
 MiniBatchDictionaryLearning of scikit-learn, both with orthogonal matching pursuit up to
 the error of the noise) are told the noise; skprosper infers it. With ``--colour`` images
 that have it, and BM3D for colour. Prints PSNR in dB (after clipping to 0..255), mean and

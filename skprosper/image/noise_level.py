@@ -1,85 +1,16 @@
-"""How strong the noise of an image is, told from where the image varies least."""
+"""How strong the noise of an image with holes is, told from where the image is flattest."""
 
 import numpy as np
-from scipy.ndimage import (
-    gaussian_gradient_magnitude,
-    maximum_filter,
-    minimum_filter,
-    uniform_filter,
-)
+from scipy.ndimage import uniform_filter
 
-from .patches import at_places, sides_of, windows_of
+from .patches import at_places
 
-# Side of a square patch, and the share of the patches' variances, the smallest ones, that
-# hold nothing but noise.
-_SIDE, _SHARE = 8, 1 / 8
-# Share of the patches that are taken to be flat, the scale in pixels at which they are
-# judged, the share of their variances, and what this choice takes from that of pure noise.
-_FLAT, _FLAT_SCALE, _FLAT_SHARE, _FLAT_GAIN = 1 / 4, 2.0, 1 / 4, 1 / 0.93**2
-# Side of regions that are exactly flat or crowded with saturated pixels, share of an image's
-# pixels at its least or largest value above which they are saturated, and of a region's.
-_SILENT_SIDE, _SATURATED, _CROWDED = 5, 1e-3, 0.1
-# Patches for each pixel of a patch that have to be left to estimate the noise from.
-_LEAST_EVIDENCE = 4
-# Of an image with holes: side of a square window, and the share of them that are flattest.
+# Side of a square window, and the share of them that are flattest.
 _WINDOW, _FLATTEST = 7, 0.05
 # Median size of a standard normal number.
 _MEDIAN = 0.6745
 # Noise below this share of the image's variance has no effect.
-LEAST_NOISE = 1e-5
-# Patches looked at, about; of larger images every so manieth row.
-_MOST_PATCHES = 500_000
-
-
-def estimated_noise(pixels, n_space):
-    """Estimate the noise variance from directions in which patches vary least.
-
-    The smaller of two estimates: from all patches, and from those where the image is
-    flat at a larger scale, which have less texture. Not from patches that touch what is
-    exactly flat, or much of which is saturated, unless there are few others.
-    """
-    side = sides_of(_SIDE, pixels.shape[:n_space])
-    channels = np.moveaxis(pixels.reshape(*pixels.shape[:n_space], -1), -1, 0)
-    patches, slopes, silent = [], [], []
-    for channel in channels:
-        slope = gaussian_gradient_magnitude(channel.astype(np.float64), _FLAT_SCALE)
-        slopes.append(at_places(uniform_filter(slope, side), side))
-        silent.append(at_places(maximum_filter(_silent(channel), side), side))
-        patches.append(windows_of(channel, side))
-    step = max(1, round(sum(slope.size for slope in slopes) / _MOST_PATCHES))
-    patches = [window[::step].reshape(-1, np.prod(side)) for window in patches]
-    patches = np.concatenate(patches).astype(np.float64, copy=False)
-    slopes = np.concatenate([slope[::step].ravel() for slope in slopes])
-    silent = np.concatenate([quiet[::step].ravel() for quiet in silent])
-    for level in (0, 1):
-        heard = silent <= level
-        if heard.sum() > _LEAST_EVIDENCE * patches.shape[1]:
-            patches, slopes = patches[heard], slopes[heard]
-            break
-    flat = patches[slopes <= np.quantile(slopes, _FLAT)]
-    estimate = _least_variance(patches, _SHARE)
-    if len(flat) > _LEAST_EVIDENCE * patches.shape[1]:
-        estimate = min(estimate, _FLAT_GAIN * _least_variance(flat, _FLAT_SHARE))
-    return max(estimate, LEAST_NOISE * pixels.var(dtype=np.float64))
-
-
-def _silent(channel):
-    """Return where the noise does not show: 2 in exactly flat regions, 1 where saturated."""
-    flat = maximum_filter(channel, _SILENT_SIDE) == minimum_filter(channel, _SILENT_SIDE)
-    result = 2 * maximum_filter(flat, _SILENT_SIDE).astype(np.int8)
-    for extreme in (channel.min(), channel.max()):
-        saturated = channel == extreme
-        if saturated.mean() > _SATURATED:
-            # alone it may be what the image holds there; among others it is clipped
-            crowded = uniform_filter(saturated.astype(np.float64), _SILENT_SIDE) > _CROWDED
-            result = np.maximum(result, crowded)
-    return result
-
-
-def _least_variance(patches, share):
-    """Return the mean of a share of the eigenvalues of the patches' covariance."""
-    variances = np.linalg.eigvalsh(np.atleast_2d(np.cov(patches, rowvar=False)))
-    return variances[: max(1, int(share * len(variances)))].mean()
+_LEAST_NOISE = 1e-5
 
 
 def noise_beside_holes(pixels, n_space, random_state):
@@ -106,7 +37,7 @@ def noise_beside_holes(pixels, n_space, random_state):
     steps = np.concatenate(steps)
     if np.isfinite(steps).any():
         estimates.append(0.5 * (np.nanmedian(steps) / _MEDIAN) ** 2)
-    least = LEAST_NOISE * np.nanvar(pixels, dtype=np.float64)
+    least = _LEAST_NOISE * np.nanvar(pixels, dtype=np.float64)
     return max(float(min(estimates, default=0.0)), least)
 
 

@@ -1,8 +1,7 @@
-"""What `denoise` and `inpaint` share: a model of the patches, and the image of its estimates."""
+"""Pictures with holes, models of their patches, and pictures from the models' estimates."""
 
 import warnings
 from contextlib import contextmanager
-from copy import copy
 
 import numpy as np
 from sklearn import config_context
@@ -20,17 +19,12 @@ from .patches import channels_last, check_patch_size, space_of, windows_of
 _MOST_PATCHES = 65_536
 # The most times of the iterations that a smaller image gets.
 _MOST_TIMES = 4
-# Share of the patches in which a component is active that do not overlap, about.
-_APART = 1 / 8
 # Components and EM iterations of volumes and signals, for which nothing was learned before.
 _UNKNOWN_COMPONENTS, _UNKNOWN_ITERATIONS = 256, 30
 # Numbers in the patches of a strip of an image.
 _STRIP = 2_000_000
 # Variance of a signal, at least, in units of the image's.
 _LEAST_SIGNAL = 1e-3
-# Ranges of values within which float32 holds squares, and the least variance of the noise
-# for which it has the digits, in units of the signal's.
-_LEAST_FLOAT32, _MOST_FLOAT32, _LEAST_NOISE_FLOAT32 = 1e-12, 1e12, 1e-3
 
 
 class Picture:
@@ -44,13 +38,11 @@ class Picture:
         The axis of its channels.
     patch_size : int, tuple of ints or None
         Sides of a patch to check; None to choose later.
-    missing : bool, default=False
-        Whether NaN is an unknown value.
-    mask : array-like of bool, default=None
-        True where a value is unknown too, of the shape of the image or of its space.
+    mask : array-like of bool or None
+        True where a value is unknown, as NaN is, of the shape of the image or of its space.
     """
 
-    def __init__(self, image, channel_axis, patch_size, missing=False, mask=None):
+    def __init__(self, image, channel_axis, patch_size, mask):
         hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
         image = np.asarray(image)
         if image.dtype.kind not in "iuf":
@@ -60,7 +52,7 @@ class Picture:
             dtype=np.float32 if image.dtype == np.float32 else np.float64,
             ensure_2d=False,
             allow_nd=True,
-            ensure_all_finite="allow-nan" if missing else True,
+            ensure_all_finite="allow-nan",
             input_name="image",
         )
         self.dtype, self.channel_axis = image.dtype, channel_axis
@@ -71,8 +63,6 @@ class Picture:
             if unknown is not None:
                 unknown = self._checked(unknown, image.shape)
                 pixels = np.where(unknown, pixels.dtype.type("nan"), pixels)
-        if not missing and np.isnan(pixels).any():
-            raise ValueError("image is a masked array with hidden values; use inpaint.")
         self.patch_size = patch_size
         if patch_size is not None:
             self.patch_size = check_patch_size(patch_size, self.space, channel_axis)
@@ -108,11 +98,11 @@ class Picture:
             raise ValueError(f"image is constant, {self.least:g}: there is nothing to learn.")
         check_magnitude(pixels[~np.isnan(pixels)], "image")
 
-    def at_level(self, noise_variance, fixed):
+    def at_level(self, noise_variance):
         """Shift the pixels such that they are mostly above 0, whatever their unit is.
 
         A component that is active is then brightness, not darkness, as in images from 0
-        to 255. Computed is in float32 if the noise is ``fixed`` and large enough for that.
+        to 255. In float64: the noise may be too little for the digits of float32.
         """
         values = self.pixels.reshape(int(np.prod(self.space)), -1)
         variances, axes = np.linalg.eigh(_covariance(values))
@@ -122,10 +112,7 @@ class Picture:
         self.signal_variance = kept.mean()
         level = np.nanmean(values, dtype=np.float64)
         self.shift = SHIFT * self.signal_variance**0.5 - level
-        spread = float(self.most) - float(self.least)
-        single = _LEAST_FLOAT32 < spread < _MOST_FLOAT32
-        single &= fixed and noise_variance > _LEAST_NOISE_FLOAT32 * self.signal_variance
-        self.pixels = (self.pixels + self.shift).astype(np.float32 if single else np.float64)
+        self.pixels = self.pixels.astype(np.float64) + self.shift
 
     def image_of(self, estimate):
         """Return an estimate of the pixels as an image like the one given."""
@@ -136,22 +123,17 @@ class Picture:
         return image if self.channel_axis is None else np.moveaxis(image, -1, self.channel_axis)
 
 
-def drawn_patches(pixels, patch_size, random_state, accepted=None):
-    """Return patches to learn from: all, or as many as learning needs.
+def drawn_patches(pixels, patch_size, random_state, accepted):
+    """Return patches to learn from, as many as learning needs.
 
-    Only those that ``accepted``, an array over the places, allows.
+    Of those that ``accepted``, an array over the places, allows.
     """
     windows = windows_of(pixels, patch_size)
-    n_space = len(patch_size)
-    places = windows.shape[:n_space]
-    n_places = int(np.prod(places))
-    if accepted is None and n_places <= _MOST_PATCHES:
-        return windows.reshape(n_places, -1)
-    chosen = np.arange(n_places) if accepted is None else np.flatnonzero(accepted)
+    chosen = np.flatnonzero(accepted)
     if len(chosen) > _MOST_PATCHES:
         chosen = np.sort(random_state.choice(chosen, _MOST_PATCHES, replace=False))
-    chosen = windows[np.unravel_index(chosen, places)]
-    return chosen.reshape(len(chosen), -1)
+    patches = windows[np.unravel_index(chosen, accepted.shape)]
+    return patches.reshape(len(chosen), -1)
 
 
 def times_more(patches):
@@ -214,35 +196,6 @@ def learned(
         return model.set_callbacks(*callbacks).fit(patches)
 
 
-def without_idle(model, patches, max_iter):
-    """Fit a model of known noise again without the components that fit noise.
-
-    One that is active in n patches of D values has to gain more than its parameters cost,
-    D / 2 nats, in the share of them that do not overlap.
-    """
-    prior, n_features = model.prior_, patches.shape[1]
-    n_patches = prior.probability * len(patches)
-    # a slab's mean square in units of the noise, of which one is noise
-    signal = (prior.covariance + prior.mean**2) / model.noise_variance_
-    odds = np.log(prior.probability) - np.log1p(-prior.probability)
-    gain = 0.5 * (signal - 1.0) - 0.5 * np.log(np.maximum(signal, 1.0)) + odds
-    excess = gain * n_patches * _APART - 0.5 * n_features
-    kept = np.flatnonzero(excess > 0.0)
-    if len(kept) == 0:
-        kept = np.argsort(excess)[-1:]
-    if len(kept) == len(excess):
-        return model
-    model.components_ = model.components_[kept]
-    model.prior_ = SpikeSlabPrior(
-        prior.probability[kept], prior.mean[kept], prior.covariance[kept], prior.learn_mean
-    )
-    model.set_params(
-        n_components=len(kept), max_iter=max_iter * times_more(patches), warm_start=True
-    )
-    with on_a_budget():
-        return model.fit(patches).set_params(warm_start=False)
-
-
 @contextmanager
 def on_a_budget():
     """Silence warnings that the iterations and states of a fit are few: they are chosen so."""
@@ -251,13 +204,6 @@ def on_a_budget():
         for message in ("A wider truncation would add", "What was learned is at a limit"):
             warnings.filterwarnings("ignore", message=message)
         yield
-
-
-def at_noise(model, factor):
-    """Return a model that takes the noise for a multiple of what it is."""
-    model = copy(model)
-    model.noise_variance_ = factor * model.noise_variance_
-    return model
 
 
 def from_patches(estimate, pixels, patch_size, weights=None):

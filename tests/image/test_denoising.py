@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.callback import ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning
 
-from skprosper import BinarySparseCoding, SparseCoding
+from skprosper import BinarySparseCoding, GaussianSparseCoding
 from skprosper.image import denoise
-from skprosper.image.noise_level import estimated_noise
+from skprosper.image.denoising import _noise_variance
 from skprosper.metrics import psnr
 
 SETTINGS = dict(fast=True, random_state=0)
@@ -34,9 +34,9 @@ def test_noise_goes_and_is_inferred(n_channels):
     noisy = with_noise(clean)
     axis = None if n_channels is None else -1
     denoised, model = denoise(noisy, channel_axis=axis, return_estimator=True, **SETTINGS)
-    assert psnr(denoised, clean, 255) > psnr(noisy, clean, 255) + 10
+    assert psnr(denoised, clean, 255) > psnr(noisy, clean, 255) + 12
     assert denoised.shape == clean.shape
-    assert isinstance(model, SparseCoding)
+    assert isinstance(model, GaussianSparseCoding)
     assert_allclose(model.noise_variance_**0.5, 20.0, rtol=0.15)
 
 
@@ -55,33 +55,27 @@ def test_dtype_and_range_stay(dtype):
     assert denoised.dtype == dtype
     assert image.min() <= denoised.min() < denoised.max() <= image.max()
     expected = denoise(image.astype(np.float64), **SETTINGS)
-    assert_allclose(denoised, expected, atol=0.5 if image.dtype.kind != "f" else 1e-3)
+    if dtype == np.float32:
+        # a component more or less may be kept where its gain is what it costs, but for rounding
+        assert np.mean(np.abs(denoised - expected) > 0.5) < 0.05
+        assert_allclose(denoised, expected, atol=5)
+    else:
+        assert_allclose(denoised, expected, atol=1e-9 if dtype == np.float64 else 0.5)
 
 
-def test_patches_of_two_sizes_where_noise_is_strong():
-    for sigma, sides in ((20.0, {8}), (120.0, {8, 12})):
-        seen = set()
-
-        def size(model, X, y, seen=seen):
-            seen.add(X.shape[1])
-            return 0.0
-
-        monitor = ScoringMonitor(scoring={"size": size})
-        denoise(with_noise(stripes(32), sigma), callbacks=[monitor], random_state=0)
-        assert seen == {side**2 for side in sides}
+def test_patches_are_wider_where_noise_prevails():
+    for sigma, side in ((20.0, 8), (120.0, 10)):
+        _, model = denoise(with_noise(stripes(), sigma), return_estimator=True, **SETTINGS)
+        assert model.n_features_in_ == side**2
 
 
 def test_the_unit_of_an_image_does_not_matter():
-    clean = stripes()
-    noisy = with_noise(clean)
-    expected = psnr(denoise(noisy, **SETTINGS), clean, 255)
-    for unit, shift in ((1 / 255, -3.0), (1e20, 0.0), (1e-20, 0.0)):
-        scaled = denoise(unit * noisy + shift, **SETTINGS)
-        # rounding decides which components are kept where their gain is what they cost
-        assert_allclose(psnr((scaled - shift) / unit, clean, 255), expected, atol=0.5)
+    noisy = with_noise(stripes())
+    scaled = denoise(noisy / 255 - 3, **SETTINGS)
+    assert_allclose(255 * (scaled + 3), denoise(noisy, **SETTINGS), atol=0.05)
 
 
-def test_the_model_may_be_given():
+def test_the_fine_model_may_be_given():
     clean = stripes()
     noisy = with_noise(clean)
     given = BinarySparseCoding(20, max_iter=10, random_state=0)
@@ -99,9 +93,8 @@ def test_a_given_model_that_does_not_converge_warns():
 
 def test_callbacks_hear_of_every_fit():
     monitor = ScoringMonitor(scoring={"nats": lambda model, X, y: model.lower_bound_})
-    strong = with_noise(stripes(32), 120.0)
-    denoise(strong, callbacks=[monitor], random_state=0)
-    assert len(monitor.get_logs(select="all")) >= 2
+    denoise(with_noise(stripes(32)), callbacks=[monitor], **SETTINGS)
+    assert len(monitor.get_logs(select="all")) == 3
 
 
 def test_workers_do_not_matter():
@@ -117,7 +110,7 @@ def test_an_image_without_noise_stays_as_it_is():
 def test_pure_noise_becomes_flat():
     noise = 100.0 + with_noise(np.zeros((64, 64)), 10.0)
     denoised = denoise(noise, **SETTINGS)
-    assert denoised.std() < 0.25 * noise.std()
+    assert denoised.std() < 0.2 * noise.std()
 
 
 @pytest.mark.parametrize(
@@ -163,13 +156,13 @@ def framed(image, share, level=0.0):
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.84])
 def test_borders_are_no_evidence_of_the_noise(share, level):
     noisy = with_noise(stripes(96))
-    assert_allclose(estimated_noise(framed(noisy, share, level), 2) ** 0.5, 20.0, rtol=0.1)
+    assert_allclose(_noise_variance(framed(noisy, share, level), 2) ** 0.5, 20.0, rtol=0.1)
 
 
 def test_saturated_regions_are_no_evidence_of_the_noise():
     clean = np.where(np.indices((96, 160))[1] < 80, stripes(160)[:96], 250.0)
     noisy = np.clip(with_noise(clean), 0, 255)
-    assert_allclose(estimated_noise(noisy, 2) ** 0.5, 20.0, rtol=0.15)
+    assert_allclose(_noise_variance(noisy, 2) ** 0.5, 20.0, rtol=0.15)
 
 
 def test_a_border_does_not_keep_an_image_from_getting_better():
@@ -206,25 +199,6 @@ def test_volumes_and_signals_get_better(shape):
 def test_a_colour_image_is_not_taken_for_a_volume_in_silence():
     with pytest.raises(ValueError, match="channel_axis=-1"):
         denoise(stripes(32, n_channels=3))
-
-
-@pytest.mark.parametrize("n_channels", [None, 3])
-def test_strips_do_not_matter(monkeypatch, n_channels):
-    noisy = with_noise(stripes(40, n_channels=n_channels))
-    axis = None if n_channels is None else -1
-    whole = denoise(noisy, channel_axis=axis, **SETTINGS)
-    monkeypatch.setattr("skprosper.image.restoration._STRIP", 33 * 64 * 5 * (n_channels or 1))
-    assert_array_equal(denoise(noisy, channel_axis=axis, **SETTINGS), whole)
-
-
-def test_larger_images_are_learned_from_a_part(monkeypatch):
-    monkeypatch.setattr("skprosper.image.restoration._MOST_PATCHES", 1000)
-    clean = stripes()
-    seen = []
-    monitor = ScoringMonitor(scoring={"rows": lambda model, X, y: seen.append(len(X)) or 0.0})
-    denoised = denoise(with_noise(clean), callbacks=[monitor], **SETTINGS)
-    assert set(seen) == {1000}
-    assert psnr(denoised, clean, 255) > psnr(with_noise(clean), clean, 255) + 8
 
 
 def test_a_masked_array_is_for_inpaint():

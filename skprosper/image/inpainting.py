@@ -160,7 +160,7 @@ def inpaint(
     estimates, models = [], {}
     for size, budget in budgets.items():
         share = _known_share(pixels, size)
-        enough = share >= max(_LEAST_KNOWN, _LEAST_OF_MEDIAN * np.median(share[share > 0]))
+        enough = share >= _LEAST_OF_MEDIAN * np.median(share[share > 0.0])
         patches = drawn_patches(pixels, size, random_state, enough)
         if estimator is not None:
             models[size] = clone(estimator).fit(patches)
@@ -188,9 +188,10 @@ def _estimate(model, pixels, patch_size, variance):
     """Return the pixels that a model tells, missing ones and, less their noise, known ones."""
     kept = _kept_share(model, variance)
     share = _known_share(pixels, patch_size)
-    share[share < min(_LEAST_KNOWN, share.max())] = 0.0
+    told = share >= min(_LEAST_KNOWN, share.max())
     if kept == 1.0:
-        share[share > _ALL_KNOWN] = 0.0
+        told &= share < 1.0
+    share = np.where(told, share, 0.0)
     estimate = from_patches(model.reconstruct, pixels, patch_size, share)
     cleaned = pixels + (1.0 - kept) * (estimate - pixels) if kept < 1.0 else pixels
     estimate = np.where(np.isnan(cleaned), estimate, cleaned)
@@ -203,7 +204,9 @@ def _known_share(pixels, patch_size):
     """Return the share of the values of each patch that is known, an array over the places."""
     known = np.isfinite(pixels).astype(np.float64)
     known = known.reshape(*known.shape[: len(patch_size)], -1).mean(axis=-1)
-    return np.maximum(at_places(uniform_filter(known, patch_size), patch_size), 0.0)
+    share = at_places(uniform_filter(known, patch_size), patch_size)
+    # sums of the filter are rounded: none, some or all of a patch is known
+    return np.where(share > _ALL_KNOWN, 1.0, np.where(share < 1.0 - _ALL_KNOWN, 0.0, share))
 
 
 def _kept_share(model, variance):
@@ -218,6 +221,7 @@ def _kept_share(model, variance):
 def _filled_inwards(model, pixels, patch_size):
     """Return pixels with those filled that patches at the edge of a hole reach."""
     share = _known_share(pixels, patch_size)
-    share[(share < min(_LEAST_KNOWN, share.max())) | (share > _ALL_KNOWN)] = 0.0
+    share[share == 1.0] = 0.0
+    share[share < min(_LEAST_KNOWN, share.max())] = 0.0
     estimate = from_patches(model.reconstruct, pixels, patch_size, share)
     return np.where(np.isnan(pixels), estimate, pixels)

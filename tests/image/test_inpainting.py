@@ -84,6 +84,12 @@ def test_dtype_and_range_stay(dtype):
     assert image.min() <= inpainted.min() < inpainted.max() <= image.max()
 
 
+def test_hardly_anything_known():
+    image = stripes(40)
+    inpainted = inpaint(image, holes(image.shape, 0.97), **SETTINGS)
+    assert np.isfinite(inpainted).all()
+
+
 def test_a_mask_of_pixels_is_one_of_all_channels():
     image = stripes(24, n_channels=3)
     missing = holes(image.shape[:2], 0.3)

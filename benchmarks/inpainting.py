@@ -23,7 +23,7 @@ def biharmonic(image, missing, sigma):
     known = np.where(missing, 0.0, image) / 255
     channels = np.moveaxis(np.atleast_3d(known), -1, 0), np.moveaxis(np.atleast_3d(missing), -1, 0)
     # its mask is of pixels, ours of values: a channel at a time
-    filled = [inpaint_biharmonic(channel, mask) for channel, mask in zip(*channels)]
+    filled = [inpaint_biharmonic(channel.copy(), mask.copy()) for channel, mask in zip(*channels)]
     filled = 255 * np.moveaxis(filled, 0, -1).reshape(image.shape)
     if not sigma:
         return filled

@@ -27,13 +27,9 @@ noisy = np.where(missing, np.nan, image + 10 * rng.standard_normal(image.shape))
 # `skprosper.image.inpaint` beside the smoothest surface through the known values.
 
 inpainted = inpaint(noisy, fast=True, channel_axis=-1, n_jobs=2, random_state=0)
-smooth = np.stack(
-    [
-        inpaint_biharmonic(np.where(missing, 0, noisy)[..., k] / 255, missing[..., k])
-        for k in range(3)
-    ],
-    axis=-1,
-)
+known = np.where(missing, 0, noisy) / 255
+channels = [inpaint_biharmonic(known[..., k].copy(), missing[..., k].copy()) for k in range(3)]
+smooth = np.stack(channels, axis=-1)
 pictures = {
     "half of it, with noise": np.where(missing, 0, noisy),
     "biharmonic inpainting": 255 * smooth,

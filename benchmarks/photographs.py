@@ -30,6 +30,14 @@ TEST = (
     "immunohistochemistry",
     "clock",
 )
+# On which the constants of `denoise` were chosen.
+EIGHT = ("camera", "coins", "brick", "moon", "page", "text", "grass", "gravel")
+
+
+def of_eight(name):
+    """Return one of the eight images, of at most 256 x 256, as float64 in 0..255."""
+    image = full_size(name)
+    return image[::2, ::2] if name == "camera" else image[:256, :256]
 
 
 def full_size(name, colour=False):

@@ -12,7 +12,7 @@ from scipy.ndimage import (
 )
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
 from ..models import GaussianSparseCoding
@@ -22,10 +22,12 @@ from .patches import (
     channels_last,
     check_patch_size,
     extract_patches,
+    fitting,
     reconstruct_from_patches,
+    sides_like,
     space_of,
 )
-from .restoration import on_a_budget
+from .restoration import checked_image, on_a_budget
 
 # Side of a patch in pixels, and where noise prevails.
 _PATCH, _WIDE_PATCH = 8, 10
@@ -171,22 +173,13 @@ def denoise(
     """
     if np.ma.is_masked(image):
         raise ValueError("image is a masked array with hidden values; use inpaint.")
-    image = np.asarray(image)
-    if image.dtype.kind not in "iuf":
-        raise ValueError(f"image has dtype {image.dtype}; give an image of integers or floats.")
-    pixels = check_array(
-        image,
-        dtype=np.float32 if image.dtype == np.float32 else np.float64,
-        ensure_2d=False,
-        allow_nd=True,
-        input_name="image",
-    )
+    image, pixels = checked_image(image)
     estimator = None if estimator is None else clone(estimator)
     pixels = channels_last(pixels, channel_axis)
     space = space_of(pixels.shape, channel_axis)
     adaptive = patch_size is None
     if adaptive:
-        patch_size = _sides(_PATCH, len(space))
+        patch_size = sides_like(_PATCH, len(space))
     patch_size = check_patch_size(patch_size, space, channel_axis)
     random_state = check_random_state(random_state)
     settings = _FAST if fast else _FULL
@@ -197,7 +190,7 @@ def denoise(
     if variance is None:
         variance = _noise_variance(pixels, len(space))
     if adaptive and variance > 0.5 * pixels.var(dtype=np.float64):
-        patch_size = _fitting(_sides(_WIDE_PATCH, len(space)), space)
+        patch_size = fitting(sides_like(_WIDE_PATCH, len(space)), space)
 
     def fitted(patches, n_components, max_iter):
         model = GaussianSparseCoding(
@@ -216,7 +209,7 @@ def denoise(
         return model.set_callbacks(*(callbacks or ())).fit(patches)
 
     axis = None if channel_axis is None else -1
-    wide = _fitting((2 * side for side in patch_size), space)
+    wide = fitting((2 * side for side in patch_size), space)
     patches, means = _centred(pixels, pixels, wide, axis)
     with on_a_budget():
         coarse = fitted(patches[::_COARSE_STEP], *settings["coarse"])
@@ -238,16 +231,6 @@ def denoise(
     return (denoised, estimator) if return_estimator else denoised
 
 
-def _sides(side, n_space):
-    """Return the sides of a patch with about as many pixels as a square one of this side."""
-    return (max(2, round(side ** (2 / n_space))),) * n_space
-
-
-def _fitting(sides, space):
-    """Return the sides of a patch, cut to those of the image."""
-    return tuple(min(side, length) for side, length in zip(sides, space))
-
-
 def _noise_variance(pixels, n_space):
     """Estimate the noise variance from directions in which patches vary least.
 
@@ -256,7 +239,7 @@ def _noise_variance(pixels, n_space):
     exactly flat, or much of which is saturated, unless there are few others.
     """
     space = pixels.shape[:n_space]
-    side = _fitting(_sides(_NOISE_PATCH, n_space), space)
+    side = fitting(sides_like(_NOISE_PATCH, n_space), space)
     channels = np.moveaxis(pixels.reshape(*space, -1).astype(np.float64), -1, 0)
     patches = np.concatenate([extract_patches(channel, side) for channel in channels])
     slopes = [gaussian_gradient_magnitude(channel, _FLAT_SCALE) for channel in channels]

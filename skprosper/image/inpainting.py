@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
 from .noise_level import noise_beside_holes
-from .patches import at_places, sides_of
+from .patches import at_places, check_patch_size, fitting, sides_like
 from .restoration import Picture, drawn_patches, from_patches, learned
 
 # Side of a square patch: components and EM iterations. The start values know more of what
@@ -75,7 +75,8 @@ def inpaint(
         x + \frac{\sigma^2 - v}{\sigma^2} (y - x)
 
     with the learned variance :math:`\sigma^2` and the noise v, of at most
-    :math:`\sigma^2`. Without noise known values stay as they are.
+    :math:`\sigma^2`. With
+    ``noise_variance=0`` known values stay as they are.
 
     Parameters
     ----------
@@ -140,15 +141,19 @@ def inpaint(
     True
     """
     random_state = check_random_state(random_state)
-    picture = Picture(image, channel_axis, patch_size, mask)
+    picture = Picture(image, channel_axis, mask)
     budgets = _FAST if fast else _FULL
+    smallest = sides_like(min(budgets), picture.n_space) if patch_size is None else patch_size
+    smallest = check_patch_size(smallest, picture.space, channel_axis)
     if patch_size is None:
-        picture.of_smallest(sides_of(min(budgets), (2**62,) * picture.n_space))
-        budgets = {sides_of(side, picture.space): budget for side, budget in budgets.items()}
+        budgets = {
+            fitting(sides_like(side, picture.n_space), picture.space): budget
+            for side, budget in budgets.items()
+        }
     else:
-        budgets = {picture.patch_size: budgets[min(budgets)]}
+        budgets = {smallest: budgets[min(budgets)]}
     if estimator is not None:
-        budgets = {min(budgets): None}
+        budgets = {smallest: None}
     picture.check_values()
     variance = noise_variance
     if variance is None:
@@ -179,7 +184,7 @@ def inpaint(
                 random_state=random_state,
             )
         estimates.append(_estimate(models[size], pixels, size, variance))
-    estimate, model = np.mean(estimates, axis=0), models[min(models)]
+    estimate, model = np.mean(estimates, axis=0), models[smallest]
     inpainted = picture.image_of(estimate)
     return (inpainted, model) if return_estimator else inpainted
 
@@ -224,4 +229,7 @@ def _filled_inwards(model, pixels, patch_size):
     share[share == 1.0] = 0.0
     share[share < min(_LEAST_KNOWN, share.max())] = 0.0
     estimate = from_patches(model.reconstruct, pixels, patch_size, share)
-    return np.where(np.isnan(pixels), estimate, pixels)
+    filled = np.where(np.isnan(pixels), estimate, pixels)
+    if np.isnan(filled).sum() == np.isnan(pixels).sum():
+        raise ValueError("estimator.reconstruct returned NaN; give one that fills missing values.")
+    return filled

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from .patches import at_places
+from .patches import at_places, fitting, sides_like
 
 # Side of a square window, and the share of them that are flattest.
 _WINDOW, _FLATTEST = 7, 0.05
@@ -45,8 +45,7 @@ def _beside_planes(channel):
     """Return the variance about the plane fitted to each window, NaN where none is told."""
     seen = np.isfinite(channel)
     n_terms = channel.ndim + 1
-    size = _WINDOW ** (2 / channel.ndim)
-    side = tuple(min(length, max(3, round(size))) for length in channel.shape)
+    side = fitting(sides_like(_WINDOW, channel.ndim), channel.shape)
 
     def summed(values):
         return at_places(uniform_filter(np.where(seen, values, 0.0), side), side) * np.prod(side)

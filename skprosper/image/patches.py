@@ -223,10 +223,14 @@ def at_places(filtered, side):
     return filtered[tuple(middle)]
 
 
-def sides_of(side, space):
-    """Return the sides of a patch with about as many pixels as a square one, cut to the image."""
-    side = max(2, round(side ** (2 / len(space))))
-    return tuple(min(side, length) for length in space)
+def sides_like(side, n_space):
+    """Return the sides of a patch with about as many pixels as a square one of this side."""
+    return (max(2, round(side ** (2 / n_space))),) * n_space
+
+
+def fitting(sides, space):
+    """Return the sides of a patch, cut to those of the image."""
+    return tuple(min(side, length) for side, length in zip(sides, space))
 
 
 def _hint(space, channel_axis):

@@ -13,7 +13,7 @@ from ..priors import SpikeSlabPrior
 from ..sparse_coding import SparseCoding
 from ..validation import check_magnitude
 from .natural import SHIFT, natural_start
-from .patches import channels_last, check_patch_size, space_of, windows_of
+from .patches import channels_last, space_of, windows_of
 
 # Patches to learn from, of larger images drawn at random places.
 _MOST_PATCHES = 65_536
@@ -27,6 +27,16 @@ _STRIP = 2_000_000
 _LEAST_SIGNAL = 1e-3
 
 
+def checked_image(image, **options):
+    """Return an image as an array and its pixels as one of floats; options of `check_array`."""
+    image = np.asarray(image)
+    if image.dtype.kind not in "iuf":
+        raise ValueError(f"image has dtype {image.dtype}; give an image of integers or floats.")
+    dtype = np.float32 if image.dtype == np.float32 else np.float64
+    options |= dict(dtype=dtype, ensure_2d=False, allow_nd=True, input_name="image")
+    return image, check_array(image, **options)
+
+
 class Picture:
     """The pixels of an image at a level of their own, channels last, and the way back.
 
@@ -36,25 +46,13 @@ class Picture:
         As the user gives it.
     channel_axis : int or None
         The axis of its channels.
-    patch_size : int, tuple of ints or None
-        Sides of a patch to check; None to choose later.
     mask : array-like of bool or None
         True where a value is unknown, as NaN is, of the shape of the image or of its space.
     """
 
-    def __init__(self, image, channel_axis, patch_size, mask):
+    def __init__(self, image, channel_axis, mask):
         hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
-        image = np.asarray(image)
-        if image.dtype.kind not in "iuf":
-            raise ValueError(f"image has dtype {image.dtype}; give an image of integers or floats.")
-        pixels = check_array(
-            image,
-            dtype=np.float32 if image.dtype == np.float32 else np.float64,
-            ensure_2d=False,
-            allow_nd=True,
-            ensure_all_finite="allow-nan",
-            input_name="image",
-        )
+        image, pixels = checked_image(image, ensure_all_finite="allow-nan")
         self.dtype, self.channel_axis = image.dtype, channel_axis
         pixels = channels_last(pixels, channel_axis)
         self.space = space_of(pixels.shape, channel_axis)
@@ -63,9 +61,6 @@ class Picture:
             if unknown is not None:
                 unknown = self._checked(unknown, image.shape)
                 pixels = np.where(unknown, pixels.dtype.type("nan"), pixels)
-        self.patch_size = patch_size
-        if patch_size is not None:
-            self.patch_size = check_patch_size(patch_size, self.space, channel_axis)
         self.pixels = pixels
 
     def _checked(self, mask, shape):
@@ -83,10 +78,6 @@ class Picture:
             f"mask has shape {mask.shape}, but the image {shape}; give a mask of that shape"
             + (f", or of {self.space} for all channels." if self.channel_axis is not None else ".")
         )
-
-    def of_smallest(self, side):
-        """Check that patches of a side fit, the error that of a patch that is given."""
-        return check_patch_size(side, self.space, self.channel_axis)
 
     def check_values(self):
         """Check the values: finite squares, and not all the same."""
@@ -206,7 +197,7 @@ def on_a_budget():
         yield
 
 
-def from_patches(estimate, pixels, patch_size, weights=None):
+def from_patches(estimate, pixels, patch_size, weights):
     """Return the mean over all patches of what ``estimate`` makes of each, strip by strip.
 
     Parameters
@@ -215,8 +206,8 @@ def from_patches(estimate, pixels, patch_size, weights=None):
         Takes patches (n_patches, n_features), returns as many.
     pixels : ndarray of shape space + channels
     patch_size : tuple of ints
-    weights : ndarray over the places of patches, default=None
-        Of a patch in the mean; 0 leaves it out. None: all alike.
+    weights : ndarray over the places of patches
+        Of a patch in the mean; 0 leaves it out.
 
     Returns
     -------
@@ -227,8 +218,6 @@ def from_patches(estimate, pixels, patch_size, weights=None):
     n_space = len(patch_size)
     places = windows.shape[:n_space]
     n_features = int(np.prod(windows.shape[n_space:]))
-    if weights is None:
-        weights = np.ones(places)
     over_channels = (slice(None),) * n_space + (None,) * (pixels.ndim - n_space)
     total, weight = np.zeros(pixels.shape), np.zeros(pixels.shape[:n_space])
     height = max(1, _STRIP // int(np.prod(places[1:]) * n_features))

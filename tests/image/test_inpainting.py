@@ -29,7 +29,7 @@ def test_missing_values_are_found_and_known_ones_stay(n_channels):
     assert_array_equal(inpaint(unknown, channel_axis=axis, **SETTINGS), inpainted)
 
 
-def test_without_noise_known_values_stay_to_the_bit():
+def test_without_noise_known_values_stay():
     image = with_noise(stripes(40), 3.0).astype(np.float32).astype(np.float64)
     missing = holes(image.shape, 0.2)
     inpainted = inpaint(image, missing, noise_variance=0, **SETTINGS)
@@ -149,3 +149,12 @@ def test_bad_input(image, mask, message):
 def test_bad_parameters():
     with pytest.raises(ValueError, match="noise_variance"):
         inpaint(stripes(20), noise_variance=-1.0)
+
+
+def test_a_model_that_fills_nothing_is_told():
+    class Blank(BinarySparseCoding):
+        def reconstruct(self, X):
+            return np.full(X.shape, np.nan)
+
+    with pytest.raises(ValueError, match="reconstruct returned NaN"):
+        inpaint(stripes(24), holes((24, 24)), Blank(4, max_iter=2, random_state=0))

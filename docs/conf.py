@@ -1,5 +1,6 @@
 """Sphinx settings of the documentation; `make docs` builds it."""
 
+from importlib.metadata import distribution
 from importlib.metadata import version as package_version
 
 project = "skprosper"
@@ -11,12 +12,14 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "matplotlib.sphinxext.plot_directive",
     "numpydoc",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
 # These are read as parts of other pages.
-exclude_patterns = ["gallery", "_templates"]
+exclude_patterns = ["gallery", "pictures", "_templates"]
 default_role = "py:obj"
 # The references may list a paper that no page cites.
 suppress_warnings = ["ref.citation"]
@@ -25,6 +28,17 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skprosper"
 html_theme_options = {"show_prev_next": False}
 html_show_sourcelink = False
+
+# One file with MathJax and its fonts, part of the pages: formulas show without a network.
+_mathjax = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
+html_static_path = ["_static", str(distribution("sphinx-mathjax-offline").locate_file(_mathjax))]
+mathjax_path = "tex-svg.js"
+html_css_files = ["skprosper.css"]
+
+# Pictures that pages draw as they are built, by the programs in pictures/.
+plot_basedir = "pictures"
+plot_formats = [("png", 150)]
+plot_html_show_formats = plot_html_show_source_link = False
 
 autosummary_generate = True
 autosummary_ignore_module_all = False

@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skprosper import BinarySparseCoding, GaussianSparseCoding, TernarySparseCoding
 from skprosper.annealing import Annealing
-from skprosper.callbacks import Checkpoint
+from skprosper.callbacks import Checkpoint, Recorder
 from skprosper.datasets import make_bars
 from skprosper.image import denoise
 
@@ -266,3 +266,83 @@ def test_the_random_state_of_the_user_goes_on_too(tmp_path):
 
     checkpoint = Checkpoint(tmp_path, every=1)
     assert_array_equal(two_fits([checkpoint], True), two_fits([], False))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_records_hold_what_was_learned_after_each_iteration(tmp_path, suffix):
+    model, X = ternary()
+    path = tmp_path / "made" / f"run{suffix}"
+    everything = ("components", "noise_variance", "offset", "prior")
+    if suffix == ".npz":
+        model.set_callbacks(Recorder(path, everything)).fit(X)
+        run = np.load(path)
+    else:
+        h5py = pytest.importorskip("h5py")
+        model.set_callbacks(Recorder(path, everything)).fit(X)
+        with h5py.File(path) as file:
+            run = {name: file[name][:] for name in file}
+    best = (
+        run["init"] == run["init"][np.argmax(run["components"][:, 0, 0] == model.components_[0, 0])]
+    )
+    assert_array_equal(run["lower_bound"][best], model.lower_bounds_)
+    assert_array_equal(run["iteration"][best], 1 + np.arange(model.n_iter_))
+    assert_array_equal(run["components"][best][-1], model.components_)
+    assert_array_equal(run["noise_variance"][best][-1], model.noise_variance_)
+    assert_array_equal(run["prior_probability"][best][-1], model.prior_.probability)
+    assert run["offset"].shape == (len(run["init"]), X.shape[1])
+    assert set(run["init"]) == {0, 1}
+
+
+def test_records_leave_the_fit_as_it_is_and_come_every_few_iterations(tmp_path):
+    model, X = ternary()
+    whole = ternary()[0].fit(X)
+    assert_same_fit(model.set_callbacks(Recorder(tmp_path / "run.npz", every=20)).fit(X), whole)
+    run = np.load(tmp_path / "run.npz")
+    last = [run["iteration"][run["init"] == init].max() for init in (0, 1)]
+    assert set(run["iteration"]) <= {20, 40, 60, *last}
+
+
+def test_records_go_on_with_a_checkpoint(tmp_path):
+    model, X = ternary()
+    whole = ternary()[0].set_callbacks(Recorder(tmp_path / "whole.npz")).fit(X)
+    recorder = Recorder(tmp_path / "run.npz")
+    callbacks = recorder, Checkpoint(tmp_path / "checkpoints", every=1)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_callbacks(*callbacks, DieAfter(25)).fit(X)
+    assert len(np.load(tmp_path / "run.npz")["init"]) >= 22
+    model.set_callbacks(*callbacks).fit(X)
+    one, other = np.load(tmp_path / "run.npz"), np.load(tmp_path / "whole.npz")
+    for name in other:
+        assert_array_equal(one[name], other[name], err_msg=name)
+    assert_same_fit(model, whole)
+
+
+def test_the_fits_of_a_search_have_records_each(tmp_path):
+    X, _, _ = make_bars(200, size=3, random_state=0)
+    model = BinarySparseCoding(max_iter=3, random_state=0)
+    model.set_callbacks(Recorder(tmp_path / "run.npz", ["noise_variance"]))
+    search = GridSearchCV(model, {"n_components": [4, 6]}, cv=2).fit(X)
+    assert len(os.listdir(tmp_path)) == 5
+    last = [np.load(tmp_path / name)["noise_variance"][-1] for name in os.listdir(tmp_path)]
+    assert search.best_estimator_.noise_variance_ in last
+
+
+def test_recorders_say_what_they_cannot_do(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="run.txt.*.npz"):
+        Recorder("run.txt")
+    with pytest.raises(ValueError, match="weights"):
+        Recorder("run.npz", ("weights",))
+    with pytest.raises(ValueError, match="tuple"):
+        Recorder("run.npz", "prior")
+    with pytest.raises(ValueError, match="every=0"):
+        Recorder("run.npz", every=0)
+    with pytest.raises(TypeError, match="PCA"):
+        Recorder(tmp_path / "run.npz").setup(PCA(), None)
+    X, _, _ = make_bars(50, size=3, random_state=0)
+    model = BinarySparseCoding(6, max_iter=2, random_state=0)
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(IsADirectoryError, match="folder.npz"):
+        model.set_callbacks(Recorder(tmp_path / "folder.npz")).fit(X)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match="pip install h5py"):
+        model.set_callbacks(Recorder(tmp_path / "run.h5")).fit(X)

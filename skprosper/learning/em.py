@@ -231,6 +231,8 @@ class FitState:
     run: Run | None = None
     best: Run | None = None
     done: bool = False
+    records: dict = field(default_factory=dict)  # of callbacks.Recorder, by its file
+    written: dict = field(default_factory=dict)  # how many make the next writing due
 
     @property
     def begun(self):
@@ -240,6 +242,7 @@ class FitState:
     def go_on_from(self, saved):
         """Become what was saved of the same fit."""
         self.init, self.run, self.best, self.done = saved.init, saved.run, saved.best, saved.done
+        self.records = saved.records
         if self.random_state is check_random_state(None):
             self.random_state = saved.random_state  # not the one that all the world draws from
         else:

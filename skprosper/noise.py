@@ -69,6 +69,11 @@ class _IndependentNoise:
 class IsotropicNoise(_IndependentNoise):
     """One variance for all observed dimensions; ``variance`` is a float."""
 
+    @staticmethod
+    def n_parameters(n_features):
+        """Return how many numbers EM learns."""
+        return 1
+
     def updated(self, second_moment, floor, observed=None):
         """Return the noise of the M-step from the residual's mean second moment.
 
@@ -89,6 +94,11 @@ class DiagonalNoise(_IndependentNoise):
 
     each_feature = True
 
+    @staticmethod
+    def n_parameters(n_features):
+        """Return how many numbers EM learns."""
+        return n_features
+
     def updated(self, second_moment, floor, observed=None):
         """Return the noise of the M-step from the residual's mean second moment.
 
@@ -108,6 +118,11 @@ class FullNoise:
 
     each_feature = True
     independent = False
+
+    @staticmethod
+    def n_parameters(n_features):
+        """Return how many numbers EM learns."""
+        return n_features * (n_features + 1) // 2
 
     def __init__(self, variance):
         self.variance = variance

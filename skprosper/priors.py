@@ -35,6 +35,10 @@ class _ValuedPrior(BaseEstimator):
         """Ways in which a latent can be active in a state."""
         return len(self.active_values)
 
+    def n_parameters(self, n_components):
+        """Return how many numbers EM learns."""
+        return self.n_values * (1 if self.tied else n_components)
+
     def start(self, n_components):
         """Return a copy with concrete, validated start values."""
         self._validate_params()
@@ -252,6 +256,10 @@ class TernaryPrior(_ValuedPrior):
         """Values of an active latent, shape (n_values,)."""
         return np.array([-1.0, 1.0])
 
+    def n_parameters(self, n_components):
+        """Return how many numbers EM learns: both signs share one."""
+        return 1 if self.tied else n_components
+
     def active_probabilities(self, n_components=None):
         """Return p(s_h = v_k), shape (n_values, 1) or (n_values, n_components)."""
         active = _checked_probability(self.probability, n_components)
@@ -468,6 +476,12 @@ class SpikeSlabPrior(BaseEstimator):
                 f"{least:g}."
             )
         return covariance.copy()
+
+    def n_parameters(self, n_components):
+        """Return how many numbers EM learns, the scale of the slabs among them."""
+        full = self.covariance.ndim == 2
+        covariance = n_components * (n_components + 1) // 2 if full else n_components
+        return n_components + self.learn_mean * n_components + covariance
 
     def log_zero(self, n_components):
         """Return the log prior probability of the state 0."""

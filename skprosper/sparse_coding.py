@@ -741,7 +741,8 @@ class SparseCoding(
             "converged_": run.converged,
             # what the learned parameters are parameters of
             "_made_of": {
-                name: getattr(self, name) for name in ("superposition", "noise", "fit_offset")
+                name: getattr(self, name)
+                for name in ("superposition", "noise", "fit_offset", "learn")
             },
         }
 
@@ -943,6 +944,78 @@ class SparseCoding(
             total = workers.sum(EvidenceOfChunk(self._e_step(X.dtype)), X, sample_weight)
         check_weight(total["weight"])
         return float(total["log_evidence"] / total["weight"])
+
+    def _n_parameters(self):
+        """Return the number of free parameters: what ``learn`` named, and the offset."""
+        made_of, (n_components, n_features) = self._made_of, self.components_.shape
+        learn = made_of["learn"]
+        count = n_features if made_of["fit_offset"] else 0
+        if "components" in learn:
+            count += n_components * n_features
+        if "prior" in learn:
+            count += self.prior_.n_parameters(n_components)
+            if self.prior_.continuous and "components" in learn:
+                count -= n_components  # components and slabs share a scale
+        if "noise" in learn:
+            count += NOISES[made_of["noise"]].n_parameters(n_features)
+        return count
+
+    def bic(self, X):
+        """Return the Bayesian information criterion: the lower, the better.
+
+        -2 F + p log N with the lower bound F of the log-likelihood in place of the likelihood,
+        N data points and p free parameters: those of the components, the prior, the noise
+        and the offset that were learned. A bound that is not tight makes it larger than it
+        is; that of `score` on data that were not learned from needs no such penalty.
+
+        Parameters
+        ----------
+        X : array-like or dask array of shape (n_samples, n_features)
+            Data, those that were learned from.
+
+        Returns
+        -------
+        bic : float
+            Twice nats.
+
+        References
+        ----------
+        Schwarz (1978). Estimating the dimension of a model. Annals of Statistics 6.
+        """
+        n_samples, bound = self._n_and_bound(X)
+        return -2.0 * bound + self._n_parameters() * float(np.log(n_samples))
+
+    def aic(self, X):
+        """Return the Akaike information criterion: the lower, the better.
+
+        -2 F + 2 p, with the lower bound F of the log-likelihood in place of the likelihood
+        and p free parameters, as in `bic`.
+
+        Parameters
+        ----------
+        X : array-like or dask array of shape (n_samples, n_features)
+            Data, those that were learned from.
+
+        Returns
+        -------
+        aic : float
+            Twice nats.
+
+        References
+        ----------
+        Akaike (1974). A new look at the statistical model identification. IEEE Transactions on
+        Automatic Control 19.
+        """
+        _, bound = self._n_and_bound(X)
+        return -2.0 * bound + 2.0 * self._n_parameters()
+
+    def _n_and_bound(self, X):
+        """Return the number of data points and the lower bound summed over them."""
+        self._check_ready()
+        X = self._checked(X)
+        with Workers(self.n_jobs, self.batch_size) as workers:
+            total = workers.sum(EvidenceOfChunk(self._e_step(X.dtype)), X, None)
+        return float(total["weight"]), float(total["log_evidence"])
 
     def sample(self, n_samples=1):
         """Draw data points from the model.

@@ -70,6 +70,11 @@ class IsotropicNoise(_IndependentNoise):
     """One variance for all observed dimensions; ``variance`` is a float."""
 
     @staticmethod
+    def shape(n_features):
+        """Return the shape of ``variance``."""
+        return ()
+
+    @staticmethod
     def n_parameters(n_features):
         """Return how many numbers EM learns."""
         return 1
@@ -95,6 +100,11 @@ class DiagonalNoise(_IndependentNoise):
     each_feature = True
 
     @staticmethod
+    def shape(n_features):
+        """Return the shape of ``variance``."""
+        return (n_features,)
+
+    @staticmethod
     def n_parameters(n_features):
         """Return how many numbers EM learns."""
         return n_features
@@ -118,6 +128,11 @@ class FullNoise:
 
     each_feature = True
     independent = False
+
+    @staticmethod
+    def shape(n_features):
+        """Return the shape of ``variance``."""
+        return (n_features, n_features)
 
     @staticmethod
     def n_parameters(n_features):

@@ -88,14 +88,30 @@ class Posterior:
         """
         from .plotting import PosteriorDisplay
 
+        names = [name or "none" for name in self.names(sample)]
+        there = self.probabilities[sample] > 0
+        names = [name for name, shown in zip(names, there) if shown]
+        return PosteriorDisplay(names, self.probabilities[sample][there]).plot(ax=ax)
+
+    def names(self, sample=0):
+        """Return what is active in each state of a data point, as "component: value, ...".
+
+        Parameters
+        ----------
+        sample : int, default=0
+            The data point.
+
+        Returns
+        -------
+        names : list of str
+            Empty where nothing is active.
+        """
         names = []
         for support, values in zip(self.support[sample], self.values[sample]):
             there = support >= 0
             pairs = zip(support[there], values[there])
-            names.append(", ".join(f"{h}: {v:.3g}" for h, v in pairs) or "none")
-        there = self.probabilities[sample] > 0
-        names = [name for name, shown in zip(names, there) if shown]
-        return PosteriorDisplay(names, self.probabilities[sample][there]).plot(ax=ax)
+            names.append(", ".join(f"{h}: {v:.3g}" for h, v in pairs))
+        return names
 
     def to_sparse(self, rank=0):
         """Return the state of a rank as a sparse array of codes.

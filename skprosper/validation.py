@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from .inference.base import Truncation
 from .kernels.states import count_states
+from .noise import NOISES
 from .parallel.chunks import is_dask_array, without_mask
 from .parallel.rows import Rows
 
@@ -314,14 +315,10 @@ def checked_noise(noise_init, noise, n_features):
             "factorised in every iteration. Set noise='diagonal' or 'isotropic', or give fewer "
             f"features: {_MOST_FULL} at most."
         )
-    shape = {
-        "isotropic": (),
-        "diagonal": (n_features,),
-        "full": (n_features, n_features),
-    }[noise]
+    shape = NOISES[noise].shape(n_features)
     variance = np.array(noise_init, dtype=np.float64)  # the user may change the other
-    if variance.ndim == 0 and noise != "isotropic":
-        variance = variance * (np.eye(n_features) if noise == "full" else np.ones(n_features))
+    if variance.ndim == 0 and shape:
+        variance = variance * (np.eye(n_features) if len(shape) == 2 else np.ones(n_features))
     if variance.shape != shape:
         raise ValueError(
             f"noise_init has shape {variance.shape}; noise={noise!r} needs "

@@ -1,4 +1,5 @@
 import sys
+from copy import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,13 +8,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+from skprosper import BinarySparseCoding
 from skprosper.annealing import Annealing
+from skprosper.datasets import make_bars
 from skprosper.plotting import (
     BoundDisplay,
     ComponentsDisplay,
+    ExplanationsDisplay,
     PosteriorDisplay,
     PriorDisplay,
     ScheduleDisplay,
+    TruncationDisplay,
 )
 
 pyplot = pytest.importorskip("matplotlib.pyplot")
@@ -118,11 +123,24 @@ def test_order_by_usage_takes_what_the_fit_has_found():
     assert_array_equal(display.components, np.eye(4)[[1, 3, 0, 2]])
 
 
-@pytest.mark.parametrize("more", [{}, {"usage_": np.ones(3)}])
-def test_order_by_usage_needs_a_number_for_each_component(more):
-    estimator = Fitted(components_=np.eye(4), prior_=SimpleNamespace(probability=0.1), **more)
-    with pytest.raises(ValueError, match="one probability per component"):
-        ComponentsDisplay.from_estimator(estimator, order="usage")
+@pytest.mark.parametrize("more", [{}, {"usage_": np.ones(3)}, {"prior_": None}])
+def test_without_a_number_for_each_component_they_stay_as_they_are(more):
+    estimator = Fitted(
+        **{"components_": np.eye(4), "prior_": SimpleNamespace(probability=0.1), **more}
+    )
+    display = ComponentsDisplay.from_estimator(estimator)
+    assert_array_equal(display.components, np.eye(4))
+
+
+@pytest.mark.parametrize("shape", [None, (6,), 6])
+def test_signals_are_lines_from_top_to_bottom_each_in_its_own_scale(shape):
+    signals = np.array([[0, 1, 2, 3, -4, 0], [0, 0, 0.01, 0, 0, 0]])
+    display = ComponentsDisplay.from_components(signals, shape)
+    first, second = (line.get_ydata() for line in display.lines_)
+    assert_allclose(first, signals[0] / 8)
+    assert_allclose(second, signals[1] / 0.02 - 1)
+    ComponentsDisplay(2 * signals, (6,)).plot(ax=display.ax_)
+    assert len(display.ax_.lines) == 2
 
 
 @pytest.mark.parametrize("order", ["size", [0, 4], [-1], [0.5], [[0, 1]]])
@@ -135,10 +153,8 @@ def test_an_order_that_is_none_is_an_error(order):
 @pytest.mark.parametrize(
     ("image_shape", "message"),
     [
-        (None, "square"),
         ((2, 4), "does not fit 6 features"),
-        ((6,), "does not fit"),
-        (6, "does not fit"),
+        ((5,), "does not fit"),
         ((1, 3, 2), "does not fit"),
     ],
 )
@@ -280,3 +296,68 @@ def test_another_display_of_the_kind_takes_the_place_of_the_first(name):
 def test_the_last_bounds_of_a_stream_stand_at_their_iterations():
     display = BoundDisplay.from_estimator(Fitted(lower_bounds_=[-5.0, -4.0], n_iter_=1002))
     assert_array_equal(display.line_.get_xdata(), [1001, 1002])
+
+
+@pytest.fixture(scope="module")
+def bars():
+    X = make_bars(300, size=3, random_state=0)[0]
+    return BinarySparseCoding(6, max_iter=20, tol=0.01, random_state=0).fit(X), X
+
+
+def test_dots_beside_the_prior_are_the_posterior_s(bars):
+    model, _ = bars
+    display = PriorDisplay.from_estimator(model)
+    assert_array_equal(display.dots_.get_ydata(), model.usage_)
+    assert_array_equal(display.dots_.get_xdata(), np.arange(6))
+    shared = SimpleNamespace(probability=0.25)
+    display = PriorDisplay.from_estimator(Fitted(prior_=shared, usage_=np.array([0.1, 0.2])))
+    assert_allclose(display.dots_.get_ydata(), [0.85, 0.15])
+    assert PriorDisplay.from_estimator(Fitted(prior_=shared)).dots_ is None
+
+
+def test_the_hot_iterations_are_shaded_once(bars):
+    model, X = bars
+    display = BoundDisplay.from_estimator(model)
+    # to T = 1 in three tenths of 20 iterations
+    assert display.n_annealed == 6
+    BoundDisplay.from_estimator(model, ax=display.ax_)
+    assert len(display.ax_.patches) == 1
+    cold = BinarySparseCoding(6, annealing=None, max_iter=5, random_state=0).fit(X)
+    assert BoundDisplay.from_estimator(cold).n_annealed == 0
+
+
+def test_explanations_are_the_states_of_the_posterior(bars):
+    model, X = bars
+    x = np.where(np.arange(9) == 4, X[0], np.nan)  # the centre alone
+    display = ExplanationsDisplay.from_estimator(model, x, n_states=3)
+    posterior = model.posterior(x[None], n_states=3)
+    assert_allclose(display.probabilities, posterior.probabilities[0])
+    for rank, ax in enumerate(display.axes_[1:]):
+        expected = model.inverse_transform(posterior.codes(rank))[0]
+        assert_allclose(ax.images[0].get_array().ravel(), expected)
+    assert np.ma.getmaskarray(display.axes_[0].images[0].get_array()).sum() == 8
+    display.plot(axes=display.axes_)
+    assert all(len(ax.images) == 1 for ax in display.axes_)
+    signals = ExplanationsDisplay.from_estimator(model, x, image_shape=9, n_states=1)
+    assert_array_equal(signals.axes_[0].lines[0].get_ydata(), x)
+
+
+def test_explanations_of_what_is_no_data_point_are_errors(bars):
+    model, X = bars
+    with pytest.raises(ValueError, match="x holds 300 data points"):
+        ExplanationsDisplay.from_estimator(model, X)
+    with pytest.raises(ValueError, match="axes holds 1 Axes; give 3"):
+        ExplanationsDisplay.from_estimator(model, X[0], n_states=2, axes=pyplot.gca())
+
+
+def test_the_bound_rises_with_the_states_up_to_the_likelihood(bars):
+    model, X = bars
+    narrow = copy(model).set_params(n_candidates=2, max_changes=1)
+    display = TruncationDisplay.from_estimator(narrow, X)
+    assert_allclose(display.scores[display.own], narrow.score(X))
+    exact = copy(model).set_params(n_candidates=None, max_changes=None)
+    assert np.all(np.diff(display.n_states) > 0)
+    assert display.scores[0] < display.scores[-1] <= exact.score(X) + 1e-9
+    assert narrow.n_candidates == 2
+    display.plot(ax=display.ax_)
+    assert len(display.ax_.lines) == 2

@@ -772,7 +772,7 @@ class ExplanationsDisplay:
             f"{p:.1%}\n{name}" for p, name in zip(self.probabilities, self.names)
         ]
         limit = np.nanmax(np.abs(curves), initial=0) or 1
-        low = -limit if np.nanmin(self.explanations) < 0 or np.nanmin(curves) < -limit / 4 else 0
+        low = -limit if np.nanmin(curves) < -limit / 8 else 0
         for ax, curve, title in zip(self.axes_, curves, titles):
             _take_away(ax, type(self))
             if len(self.image_shape) == 1:

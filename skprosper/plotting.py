@@ -192,7 +192,7 @@ class ComponentsDisplay:
         self.im_, self.lines_ = None, ax.plot(curves.T, color=_COLOR, linewidth=1)
         _remember(self.lines_, type(self))
         ax.spines[["top", "right", "left"]].set_visible(False)
-        ax.set(xlabel="Feature", yticks=[], ylim=(0.6 - len(curves), 0.6))
+        ax.set(xlabel="Feature", yticks=[], ylim=(0.4 - len(curves), 0.6))
         self.ax_ = ax
         self.figure_ = ax.figure
         return self

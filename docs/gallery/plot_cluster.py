@@ -21,7 +21,7 @@ from skprosper.datasets import load_image_patches
 from skprosper.plotting import BoundDisplay, ComponentsDisplay
 
 X = load_image_patches(12_000, patch_size=8, random_state=0)
-settings = dict(n_components=64, batch_size=3000, max_iter=25, tol=0.0, random_state=0)
+settings = dict(n_components=64, batch_size=3000, max_iter=40, tol=0.2, random_state=0)
 
 
 def fitted(X):
@@ -30,7 +30,7 @@ def fitted(X):
     return model, perf_counter() - start
 
 
-def learned(cluster=None):
+def learned():
     one, seconds = fitted(X)
     print(f"one thread  {seconds:5.1f} s")
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:

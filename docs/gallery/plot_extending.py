@@ -77,10 +77,8 @@ X, codes, bars = make_bars(
     2000, prior="discrete", values=range(4), probabilities=law, noise=3.0, random_state=0
 )
 train, test = X[:1000], X[1000:]
-counts = SparseCoding(10, prior=GeometricPrior(), tol=0.005, max_iter=300, random_state=0).fit(
-    train
-)
-free = DiscreteSparseCoding(10, values=range(4), tol=0.005, max_iter=300, random_state=0).fit(train)
+counts = SparseCoding(10, prior=GeometricPrior(), tol=0.01, max_iter=300, random_state=0).fit(train)
+free = DiscreteSparseCoding(10, values=range(4), tol=0.01, max_iter=300, random_state=0).fit(train)
 print(f"bars found {recovered_components(counts.components_, bars)} of 10")
 print(f"rates learned {counts.prior_.rate.min():.2f} to {counts.prior_.rate.max():.2f}, true 0.5")
 print(f"one number for each component    {counts.score(test):.3f} nats per image")

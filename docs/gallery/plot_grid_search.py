@@ -18,12 +18,12 @@ from skprosper.datasets import make_bars
 from skprosper.metrics import recovered_components
 from skprosper.plotting import ComponentsDisplay
 
-X, codes, bars = make_bars(1500, size=6, prior="ternary", noise=3.0, random_state=0)
+X, codes, bars = make_bars(2000, size=6, prior="ternary", noise=3.0, random_state=0)
 grid = {
     "prior": ["binary", "ternary", "spike-slab"],
-    "n_components": [4, 8, 10, 12, 14, 16, 20],
+    "n_components": [6, 9, 12, 15, 18],
 }
-search = GridSearchCV(SparseCoding(tol=0.01, random_state=0), grid, cv=3, n_jobs=2).fit(X)
+search = GridSearchCV(SparseCoding(tol=0.01, random_state=0), grid, cv=2, n_jobs=2).fit(X)
 print(search.best_params_)
 found = recovered_components(search.best_estimator_.components_, bars, ignore_sign=True)
 print(f"bars found by the best model {found} of 12")
@@ -38,7 +38,7 @@ for prior in grid["prior"]:
     mean, deviation = results["mean_test_score"][rows], results["std_test_score"][rows]
     axes[0].errorbar(grid["n_components"], mean, deviation, marker="o", capsize=3, label=prior)
 axes[0].axvline(12, color="0.7", linestyle="--", zorder=0)
-axes[0].set(xlabel="components", ylabel="nats per new image (three folds)")
+axes[0].set(xlabel="components", ylabel="nats per new image (two folds)")
 axes[0].legend(frameon=False)
 ComponentsDisplay.from_estimator(search.best_estimator_, ax=axes[1])
 axes[1].set_title("components of the best model")

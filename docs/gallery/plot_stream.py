@@ -1,60 +1,51 @@
 """
-A stream that changes
-=====================
+Learning from a stream
+======================
 
-Data come in batches and do not end. `partial_fit` learns as they come, and goes on learning: after
-two thirds of the stream its sources are exchanged one by one.
+Data come in batches and are not kept. `partial_fit` learns from each as it comes, and is after one
+pass close to where many passes over all the data lead.
 """
 
 # %%
-# Images of bars. The stream begins with horizontal bars alone; later vertical ones take the place of
-# three of them.
+# Patches of a photograph, 1,000 at a time. What a batch is scored with has not seen it.
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from skprosper import BinarySparseCoding
-from skprosper.datasets import make_bars_components, make_sparse_coding
-from skprosper.metrics import recovered_components
+from skprosper import TernarySparseCoding
+from skprosper.datasets import load_image_patches
 from skprosper.plotting import ComponentsDisplay
 
-bars = make_bars_components(6)
-before, after = bars[:6], np.vstack([bars[:3], bars[6:9]])
-
-
-def batch(number):
-    truth = before if number < 100 else after
-    return make_sparse_coding(truth, 100, n_active=1.5, noise=2.0, random_state=number)[0]
-
+X = load_image_patches(52_000, image="astronaut", patch_size=8, random_state=0)
+stream, test = X[:50_000], X[50_000:]
+model = TernarySparseCoding(49, max_iter=30, tol=0.05, random_state=0)
+seen, scores, shown = [], [], {}
+for batch in np.split(stream, 50):
+    model.partial_fit(batch)  # the first rows, twenty for each component, are gathered
+    if not hasattr(model, "components_"):
+        continue
+    seen.append(1000 * (model.n_iter_ + 1))
+    if model.n_iter_ % 3 == 1:
+        scores.append((seen[-1], model.score(test)))
+    if model.n_iter_ in (1, 9, 49):
+        shown[seen[-1]] = model.components_, model.prior_.activity(49)
 
 # %%
-# Every batch is scored before it is learned from: the bound of data not yet seen.
+# The same model from all of them at once, for comparison.
 
-model = BinarySparseCoding(6, random_state=0)
-bounds, found, shown = [], [], {}
-for number in range(300):
-    X = batch(number)
-    if hasattr(model, "components_"):
-        bounds.append(model.score(X))
-    model.partial_fit(X)
-    if hasattr(model, "components_"):
-        found.append(recovered_components(model.components_, before if number < 100 else after))
-    if number in (99, 110, 299):
-        shown[number + 1] = model.components_
-print(f"steps {model.n_iter_}, bars found {found[98 - (100 - len(found[:99]))]} before the change")
-print(f"nats per image: before {np.mean(bounds[50:95]):.2f}, at the change {bounds[-200]:.2f}")
-print(f"after it {np.mean(bounds[-50:]):.2f}, with {found[-1]} of 6 bars found")
+whole = TernarySparseCoding(49, max_iter=30, tol=0.1, random_state=0).fit(stream)
+print(f"one pass of the stream       {scores[-1][1]:8.2f} nats per new patch")
+print(f"{whole.n_iter_} passes over everything    {whole.score(test):8.2f} nats per new patch")
 
 # %%
 
-figure = plt.figure(figsize=(10, 4.4), layout="constrained")
-axes = figure.subplot_mosaic("AAA;BCD", height_ratios=(3, 2))
-first = 300 - len(bounds)
-axes["A"].plot(np.arange(first, 300), bounds, linewidth=1)
-axes["A"].axvline(100, color="0.6", linestyle="--")
-axes["A"].text(101, min(bounds), "the sources change", color="0.4")
-axes["A"].set(xlabel="batch of 100 images", ylabel="nats per new image")
-for place, (number, components) in zip("BCD", shown.items()):
-    ComponentsDisplay.from_components(components, (6, 6), ax=axes[place])
-    axes[place].set_title(f"after {number} batches", fontsize="medium")
+figure = plt.figure(figsize=(10, 6), layout="constrained")
+axes = figure.subplot_mosaic("AAA;BCD", height_ratios=(2, 3))
+axes["A"].plot(*zip(*scores), ".-", label="stream")
+axes["A"].axhline(whole.score(test), color="0.6", linestyle="--", label="all data, many passes")
+axes["A"].set(xlabel="patches seen", ylabel="nats per new patch")
+axes["A"].legend(frameon=False)
+for place, (n, (components, activity)) in zip("BCD", shown.items()):
+    ComponentsDisplay.from_components(components, order=np.argsort(-activity), ax=axes[place])
+    axes[place].set_title(f"after {n:,} patches", fontsize="medium")
 plt.show()

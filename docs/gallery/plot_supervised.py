@@ -41,9 +41,9 @@ transformers = {
         random_state=0,
     ),
     "spike and slab": GaussianSparseCoding(
-        30, fit_offset=True, max_iter=40, tol=0.05, random_state=0
+        30, fit_offset=True, max_iter=60, tol=0.2, random_state=0
     ),
-    "binary": BinarySparseCoding(60, fit_offset=True, max_iter=40, tol=0.05, random_state=0),
+    "binary": BinarySparseCoding(60, fit_offset=True, max_iter=60, tol=0.2, random_state=0),
 }
 sizes, draws = (20, 50, 100, 300, len(X)), 10
 accuracy = {}

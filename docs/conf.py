@@ -49,6 +49,8 @@ sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "auto_gallery",
     "backreferences_dir": "generated/backreferences",
+    # The gallery's own index, which groups the examples.
+    "copyfile_regex": r"index\.rst",
     "doc_module": ("skprosper",),
     "reference_url": {"skprosper": None},
     "abort_on_example_error": True,

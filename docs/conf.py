@@ -26,7 +26,21 @@ suppress_warnings = ["ref.citation"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skprosper"
-html_theme_options = {"show_prev_next": False}
+html_theme_options = {"show_prev_next": False, "header_links_before_dropdown": 4}
+# Pages with nothing below them need no list of what is.
+html_sidebars = {
+    name: []
+    for name in (
+        "index",
+        "choosing",
+        "installation",
+        "from_sklearn",
+        "from_prosper",
+        "extending",
+        "reproducing",
+        "references",
+    )
+}
 html_show_sourcelink = False
 
 # One file with MathJax and its fonts, part of the pages: formulas show without a network.

@@ -96,6 +96,8 @@ class Posterior:
     def names(self, sample=0):
         """Return what is active in each state of a data point, as "component: value, ...".
 
+        Where all values of all data points are 1 they are left out.
+
         Parameters
         ----------
         sample : int, default=0
@@ -106,11 +108,11 @@ class Posterior:
         names : list of str
             Empty where nothing is active.
         """
-        names = []
+        names, binary = [], np.all(self.values[self.support >= 0] == 1)
         for support, values in zip(self.support[sample], self.values[sample]):
             there = support >= 0
             pairs = zip(support[there], values[there])
-            names.append(", ".join(f"{h}: {v:.3g}" for h, v in pairs))
+            names.append(", ".join(f"{h}" if binary else f"{h}: {v:.3g}" for h, v in pairs))
         return names
 
     def to_sparse(self, rank=0):

@@ -21,6 +21,7 @@ __all__ = [
 _COLOR = "#2a6f97"  # one calm blue for every bar and line
 _DOTS = "#e07a5f"  # what is set against them
 _FRAME_COLOR = (0.7, 0.7, 0.7)  # stands out from black, from white and from zero
+_MISSING = "#f6e3a1"  # a value that is not known: no grey, no red, no blue
 _MOST_STATES = 20_000  # of a data point, in a picture of truncations
 _FRAME = -2.0  # value of the frame in a mosaic: below the range of every tile
 
@@ -650,7 +651,7 @@ class ExplanationsDisplay:
 
     Panels side by side: the data point, then for each state of its posterior the
     noiseless data point that the state stands for, with its probability and what is
-    active in it. Missing values are grey, or gaps.
+    active in it. Missing values are yellow, or gaps.
 
     It is recommended to use :meth:`from_estimator`.
 
@@ -780,7 +781,7 @@ class ExplanationsDisplay:
                 ax.spines[["top", "right"]].set_visible(False)
                 ax.set_ylim(-1.05 * limit if low else -0.05 * limit, 1.05 * limit)
             else:
-                cmap = pyplot.get_cmap("RdBu_r" if low else "gray").with_extremes(bad=_FRAME_COLOR)
+                cmap = pyplot.get_cmap("RdBu_r" if low else "gray").with_extremes(bad=_MISSING)
                 image = np.ma.masked_invalid(curve.reshape(self.image_shape))
                 drawn = [ax.imshow(image, cmap=cmap, vmin=low, vmax=limit)]
                 ax.set(xticks=[], yticks=[])

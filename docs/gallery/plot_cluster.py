@@ -20,7 +20,7 @@ from skprosper import BinarySparseCoding
 from skprosper.datasets import load_image_patches
 from skprosper.plotting import BoundDisplay, ComponentsDisplay
 
-X = load_image_patches(12_000, patch_size=8, random_state=0)
+X = load_image_patches(12_000, image="astronaut", patch_size=8, random_state=0)
 settings = dict(n_components=64, batch_size=3000, max_iter=40, tol=0.2, random_state=0)
 
 

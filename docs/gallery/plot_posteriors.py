@@ -20,9 +20,9 @@ X, codes, bars = make_bars(2000, size=5, noise=1.5, random_state=0)
 model = BinarySparseCoding(10, random_state=0).fit(X)
 
 # %%
-# Of a new image nine pixels in a corner are known. All nine are bright: three rows, or three
-# columns, or ... The posterior lists what can be, most probable first, and what each
-# explanation would make of the whole image.
+# Of a new image nine pixels in a corner are known, the others (yellow) are not. All nine are bright:
+# three rows, or three columns, or ... The posterior lists what can be, most probable first, and
+# what each explanation would make of the whole image.
 
 x = np.full((5, 5), np.nan)
 x[:3, :3] = 10.0
@@ -47,7 +47,7 @@ print(f"entropy of this posterior {posterior.entropy[0]:.2f} nats")
 print(f"entropy of images in full {model.posterior(X[:500]).entropy.mean():.2f} nats on average")
 figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained", width_ratios=(1, 1, 2))
 for ax, picture, title in zip(axes, (x.ravel(), mean), ("known", "posterior mean")):
-    cmap = plt.get_cmap("gray").with_extremes(bad="0.7")
+    cmap = plt.get_cmap("gray").with_extremes(bad="#f6e3a1")
     ax.imshow(picture.reshape(5, 5), cmap=cmap, vmin=0, vmax=20)
     ax.set(title=title, xticks=[], yticks=[])
 order = np.argsort(-posterior.marginals[0])

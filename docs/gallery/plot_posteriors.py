@@ -20,8 +20,8 @@ X, codes, bars = make_bars(2000, size=5, noise=1.5, random_state=0)
 model = BinarySparseCoding(10, random_state=0).fit(X)
 
 # %%
-# Of a new image nine pixels in a corner are known, the others (yellow) are not. All nine are bright:
-# three rows, or three columns, or ... The posterior lists what can be, most probable first, and
+# Of a new image nine pixels in a corner are known, the others (yellow) are not. All nine are
+# bright: three rows, or three columns, or ... The posterior lists what can be, most probable first, and
 # what each explanation would make of the whole image.
 
 x = np.full((5, 5), np.nan)

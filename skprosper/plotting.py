@@ -364,12 +364,15 @@ class PriorDisplay:
         if self.posterior is not None:
             (self.dots_,) = ax.plot(place, self.posterior, "o", color=_DOTS, markersize=4)
             self.bars_.set_label("prior")
-            self.dots_.set_label("posterior, of the data learned from")
-            ax.legend(frameon=False, fontsize="small")
+            self.dots_.set_label("posterior")
+            ax.legend(frameon=False, fontsize="small", loc="upper right", ncols=2)
             drawn.append(self.dots_)
         if self.labels is None:
             ax.set(xlabel="Component", ylabel="Probability of being active")
             _whole_ticks(ax)
+            if self.posterior is not None and ax.get_yscale() == "linear":
+                # room for the legend
+                ax.set_ylim(0, 1.2 * max(np.max(self.probabilities), np.max(self.posterior)))
         else:
             ax.set(xlabel="Code of a component", ylabel="Probability")
             if ax.get_yscale() == "linear":

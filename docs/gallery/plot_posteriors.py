@@ -21,8 +21,8 @@ model = BinarySparseCoding(10, random_state=0).fit(X)
 
 # %%
 # Of a new image nine pixels in a corner are known, the others (yellow) are not. All nine are
-# bright: three rows, or three columns, or ... The posterior lists what can be, most probable first, and
-# what each explanation would make of the whole image.
+# bright: three rows, or three columns, or ... The posterior lists what can be, most
+# probable first, and what each explanation would make of the whole image.
 
 x = np.full((5, 5), np.nan)
 x[:3, :3] = 10.0

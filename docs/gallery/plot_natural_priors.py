@@ -15,7 +15,7 @@ from skprosper import SparseCoding
 from skprosper.datasets import load_image_patches
 from skprosper.plotting import ComponentsDisplay
 
-X = load_image_patches(9000, image="astronaut", patch_size=8, random_state=0)
+X = load_image_patches(7000, image="astronaut", patch_size=8, random_state=0)
 models = {
     "binary, sum": dict(prior="binary"),
     "ternary, sum": dict(prior="ternary"),
@@ -26,9 +26,9 @@ models = {
 fits = {}
 for name, kind in models.items():
     model = SparseCoding(49, tol=0.3, max_iter=60, random_state=0, **kind)
-    fits[name] = model.fit(X[:8000])
+    fits[name] = model.fit(X[:6000])
     active = model.prior_.activity(49).sum()
-    print(f"{name:27} {model.score(X[8000:]):8.2f} nats per patch, {active:4.1f} active")
+    print(f"{name:27} {model.score(X[6000:]):8.2f} nats per patch, {active:4.1f} active")
 
 # %%
 # What they learned, the most used components first, and some of the data.
@@ -38,5 +38,5 @@ ComponentsDisplay.from_components(X[:49], ax=axes[0, 0])
 axes[0, 0].set_title("patches")
 for ax, (name, model) in zip(axes.flat[1:], fits.items(), strict=True):
     ComponentsDisplay.from_estimator(model, ax=ax)
-    ax.set_title(f"{name}: {model.score(X[8000:]):.1f} nats")
+    ax.set_title(f"{name}: {model.score(X[6000:]):.1f} nats")
 plt.show()

@@ -45,9 +45,9 @@ models = {
 warnings.simplefilter("ignore")  # a model that is wrong for its data says so
 scores = np.empty((len(kinds), len(models)))
 for row, kind in enumerate(kinds.values()):
-    X, _, _ = make_bars(2000, n_active=2.5, random_state=0, **kind)
+    X, _, _ = make_bars(1400, n_active=2.5, random_state=0, **kind)
     for column, model in enumerate(models.values()):
-        scores[row, column] = model(10, tol=0.01, random_state=0).fit(X[:1000]).score(X[1000:])
+        scores[row, column] = model(10, tol=0.03, random_state=0).fit(X[:700]).score(X[700:])
 
 # %%
 # How many nats per data point each model is behind the best one, row by row. Some models hold

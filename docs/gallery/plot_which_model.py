@@ -52,7 +52,7 @@ for row, kind in enumerate(kinds.values()):
 # %%
 # How many nats per data point each model is behind the best one, row by row. Some models hold
 # others within them, discrete values and narrow slabs the binary ones, the magnitude maximum the
-# maximum: these tie within hundredths of a nat, and the simplest of them is the one to take.
+# maximum: these tie within a tenth of a nat, and the simplest of them is the one to take.
 
 behind = scores.max(axis=1, keepdims=True) - scores
 figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
@@ -61,7 +61,7 @@ for (row, column), value in np.ndenumerate(behind):
     ax.text(
         column,
         row,
-        "best" if value == 0 else f"{value:.2g}",
+        "best" if value == 0 else f"{value:.2f}" if value < 1 else f"{value:.2g}",
         ha="center",
         va="center",
         color="white" if value < 3 else "black",

@@ -131,7 +131,7 @@ def missing_values(X):
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.sum(X)):
             return False
-    assert_all_finite(X, allow_nan=True, input_name="X")
+        assert_all_finite(X, allow_nan=True, input_name="X")
     return bool(np.isnan(X).any())
 
 

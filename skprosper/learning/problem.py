@@ -34,9 +34,11 @@ class Problem:
         n = len(self.X)
         rows = np.sort(random_state.permutation(n)[: max(1, round(share * n))])
         weights = None if self.weights is None else self.weights[rows]
-        if weights is not None and not weights.any():
-            return self
-        return replace(self, X=taken(self.X, rows), weights=weights)
+        X = taken(self.X, rows)
+        counts = np.ones(len(rows), bool) if weights is None else weights > 0.0
+        if self.moments.observed is not None:
+            counts = counts & ~np.isnan(X).all(axis=1)
+        return replace(self, X=X, weights=weights) if counts.any() else self
 
     def floor(self, centred, each_feature=False):
         """Return the least noise variance, for data less their mean or as they are.

@@ -209,10 +209,18 @@ class FullNoise:
         return type(self)(unit * raised_to(1.0, second_moment / unit))
 
 
+# Eigenvalues below this share of the largest are rounding errors.
+_RESOLVED = 1e-12
+
+
 def raised_to(floor, matrix):
-    """Return the symmetric part of a matrix with its eigenvalues raised to a floor."""
+    """Return the symmetric part of a matrix with its eigenvalues raised to a floor.
+
+    And to what is resolved beside the largest of them: the result has a Cholesky factor.
+    """
     symmetric = 0.5 * (matrix + matrix.T)
     eigenvalues, vectors = linalg.eigh(symmetric)
+    floor = max(floor, _RESOLVED * eigenvalues[-1])
     if eigenvalues[0] >= floor:
         return symmetric
     return (vectors * np.maximum(eigenvalues, floor)) @ vectors.T

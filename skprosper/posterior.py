@@ -185,7 +185,7 @@ def _inferred(X, n_states, workers, e_step, truncation):
         support=top.support,
         values=top.values,
         variances=top.variances,
-        probabilities=np.exp(top.log_joint - top.log_evidence[:, None]),
+        probabilities=np.exp(top.log_probability),
         marginals=np.concatenate([marginals for _, marginals in parts]),
         entropy=top.entropy,
         log_evidence=top.log_evidence,

@@ -114,7 +114,7 @@ class LinearSuperposition(_Superposition):
             W = W.copy()
             W[-1] = (cross[-1] - second[-1, :-1] @ W[:-1]) / second[-1, -1]
         if observed is not None:
-            weight = np.maximum(observed, np.finfo(np.float64).tiny)
+            weight = np.where(observed > 0.0, observed, np.inf)
             step = np.minimum(statistics["weight"] / weight, _LONGEST_STEP)
             W = np.where(step > 1.0, before + step * (W - before), W)
         explained = parameters.noise.explained(W, cross, second)

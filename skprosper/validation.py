@@ -23,6 +23,11 @@ _MAX_STATES = 20_000_000
 _MOST_FULL = 20_000
 # Squares of data, and their sums, stay finite inside these limits.
 _SCALE_LIMITS = {"float64": (1e-140, 1e140), "float32": (1e-15, 1e15)}
+# Share of the data's mean square that the noise variance has at least for rounding errors of
+# the log-joint, which grow with its inverse, to stay small: about 1e-3 nats per feature.
+ROUNDING_FLOOR = {"float64": 1e-11, "float32": 1e-5}
+# Below this part of it posteriors would be made of rounding errors.
+_UNRESOLVED = 1e-2
 # Weights above this are scaled down: squares of float32 data times them stay finite.
 _MOST_WEIGHT = 1e12
 _ONE_ROW = (1.0, 1.0)
@@ -193,16 +198,19 @@ def check_prior(prior, n_components, dtype):
         )
 
 
-def check_start(components, noise, moments, dtype):
-    """Raise where EM would start beyond the floating-point range."""
+def check_start(components, noise, moments, dtype, centred):
+    """Raise where EM would start beyond the floating-point range, or what it resolves."""
     high = _SCALE_LIMITS[dtype.name][1]
-    scale = np.sqrt(moments.variances + moments.mean**2)
-    small = np.flatnonzero(scale >= high * noise.deviations)
-    if small.size:
+    square = moments.variances if centred else moments.variances + moments.mean**2
+    with np.errstate(over="ignore"):
+        ratio = np.mean(square / noise.deviations**2)
+    most = 1.0 / (_UNRESOLVED * ROUNDING_FLOOR[dtype.name])
+    if ratio > most:
         raise ValueError(
             f"noise_init is too small for {dtype.name} data with a root mean square of "
-            f"{scale[small[0]]:.3g} in feature {small[0]}; raise it above "
-            f"{(scale[small[0]] / high) ** 2:.3g}."
+            f"{np.sqrt(np.mean(square)):.3g}: rounding errors would outweigh the data. Raise it "
+            f"{ratio / most:.3g} times or more"
+            + (", or give X in float64." if dtype.name == "float32" else ".")
         )
     largest = np.abs(components).max(axis=0)
     if not np.all(largest < high * noise.deviations):

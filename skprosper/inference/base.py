@@ -64,9 +64,14 @@ class Posteriors(NamedTuple):
     support: np.ndarray  # (n, n_states, width) int64 active latents, -1: none
     values: np.ndarray  # (n, n_states, width) their values
     variances: np.ndarray  # (n, n_states, width) those of slabs, given the active latents
-    log_joint: np.ndarray  # (n, n_states) nats, -inf where there are fewer states
+    log_probability: np.ndarray  # (n, n_states) nats, -inf where there are fewer states
     log_evidence: np.ndarray  # (n,) nats
     entropy: np.ndarray  # (n,) nats, of the whole truncated posterior
+
+    @property
+    def log_joint(self):
+        """Log-joints of states and data, nats: beside large ones probabilities lose digits."""
+        return self.log_probability + self.log_evidence[:, None]
 
 
 def stacked(parts):
@@ -256,10 +261,7 @@ class LinearGaussianEStep:
         """Return the `Posteriors` of a block of rows less the offset."""
         part = self._top_states(x @ self.projection.T, n_states, holes)
         constant = self._constant(x)
-        return part._replace(
-            log_joint=part.log_joint + constant[:, None],
-            log_evidence=part.log_evidence + constant,
-        )
+        return part._replace(log_evidence=part.log_evidence + constant)
 
     @staticmethod
     def imputed(X):

@@ -117,4 +117,4 @@ class LinearEStep(LinearGaussianEStep):
         )
         values = np.where(support >= 0, self.model.values[kinds], 0)
         exact = np.zeros(support.shape, self.dtype)
-        return Posteriors(support, values, exact, log_joint, evidence, entropy)
+        return Posteriors(support, values, exact, log_joint - evidence[:, None], evidence, entropy)

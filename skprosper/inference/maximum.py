@@ -241,11 +241,11 @@ class MaximumEStep:
                 evidence,
                 holes,
             )
-        constant = self._constant(X)
         values = np.where(support >= 0, self.model.values[kinds], 0)
         exact = np.zeros(support.shape, self.dtype)
-        log_joint += constant[:, None]
-        return Posteriors(support, values, exact, log_joint, evidence + constant, entropy)
+        log_joint -= evidence[:, None]  # now the log-probability
+        evidence += self._constant(X)
+        return Posteriors(support, values, exact, log_joint, evidence, entropy)
 
     @staticmethod
     def imputed(X):

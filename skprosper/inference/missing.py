@@ -451,11 +451,7 @@ class HolesEStep(_IncompleteRows):
             part = e_step.top_states_of_block(x, n_states, holes)
             constant = self._normalisers(holes.seen) - e_step.noise.log_normaliser(n_features)
             constant = constant / e_step.temperature[0]
-            part = part._replace(
-                log_joint=part.log_joint + constant[:, None],
-                log_evidence=part.log_evidence + constant,
-            )
-            parts.append(part)
+            parts.append(part._replace(log_evidence=part.log_evidence + constant))
             index.append(np.arange(rows.start, rows.stop))
         return in_rows(parts, index)
 
@@ -644,7 +640,7 @@ class PatternsEStep(_IncompleteRows):
         mean, square = np.empty(X.shape), np.empty(X.shape)
         for rows, _, part, x in self._patterns(X):
             posteriors = part.top_states(x, part.n_states)
-            q = np.exp(posteriors.log_joint - posteriors.log_evidence[:, None])
+            q = np.exp(posteriors.log_probability)
             for n, row in enumerate(rows):
                 codes = codes_of(
                     posteriors.support[n], posteriors.values[n], len(e_step.components), float

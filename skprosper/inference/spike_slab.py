@@ -156,7 +156,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
         values = (mean + (covariance @ pull[..., None])[..., 0]).astype(self.dtype)
         variances = np.diagonal(covariance, axis1=-2, axis2=-1)
         variances = np.where(inactive, 0.0, variances).astype(self.dtype)
-        return Posteriors(support, values, variances, log_joint, evidence, entropy)
+        return Posteriors(support, values, variances, log_joint - evidence[:, None], evidence, entropy)
 
     def _slabs_given(self, support, holes):
         """Return Gram matrix and posterior covariance of each active set.

@@ -7,13 +7,12 @@ import numpy as np
 from ..inference.missing import PartlyObserved
 from ..parallel.chunks import is_dask_array
 from ..parallel.rows import taken
+from ..validation import ROUNDING_FLOOR
 from .moments import Moments
 
-# The noise variance stays above this share of the data's variance,
+# The noise variance stays above this share of the data's variance, and of their mean square
+# above `ROUNDING_FLOOR`.
 _NOISE_FLOOR = 1e-5
-# and of their mean square above that for which rounding errors of the log-joint, which grow
-# with the inverse of the noise variance, stay small: about 1e-3 nats per feature.
-_ROUNDING_FLOOR = {"float64": 1e-11, "float32": 1e-5}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,7 @@ class Problem:
 
         One number, or one for each feature: features may be in units of their own.
         """
-        moments, rounding = self.moments, _ROUNDING_FLOOR[self.X.dtype.name]
+        moments, rounding = self.moments, ROUNDING_FLOOR[self.X.dtype.name]
         floor = _NOISE_FLOOR * moments.variance
         if not centred:
             floor = max(floor, rounding * moments.mean_square)

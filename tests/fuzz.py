@@ -119,6 +119,9 @@ KINDS = {
 }
 
 
+WEIGHTS = ["none"] * 12 + ["shares", "some"] * 3 + ["tiny", "huge", "mixed"] * 2 + ["zero"]
+
+
 class Case(NamedTuple):
     """An estimator, its data, and what is asked of it."""
 
@@ -139,7 +142,7 @@ def all_data(draw):
     least, most = (-145, 145) if dtype == "float64" else (-17, 17)
     decades = st.one_of(st.just(0), st.integers(-6, 6), st.integers(least, most))
     return Data(
-        n_samples=draw(st.one_of(st.integers(0, 40), st.integers(10, 40))),
+        n_samples=draw(st.sampled_from([*range(4), *range(2, 41)])),
         n_features=draw(st.integers(1, 12)),
         kind=draw(st.sampled_from(list(KINDS))),
         scale=10.0 ** draw(decades),
@@ -148,11 +151,7 @@ def all_data(draw):
         missing=draw(st.sampled_from([0.0] * 6 + [0.1, 0.1, 0.5, 0.5, 0.9, 1.0])),
         empty=draw(st.sampled_from([""] * 6 + ["row", "column"])),
         dtype=dtype,
-        weights=draw(
-            st.sampled_from(
-                ["none"] * 6 + ["shares", "some", "some", "zero", "tiny", "huge", "mixed"]
-            )
-        ),
+        weights=draw(st.sampled_from(WEIGHTS)),
         seed=draw(st.integers(0, 99)),
     )
 
@@ -192,7 +191,7 @@ def priors(draw, n):
 
 
 @st.composite
-def annealings(draw):
+def annealings(draw, center):
     """Draw a schedule."""
     plan = draw(st.sampled_from(["auto", "auto", None, "other"]))
     if plan != "other":
@@ -205,7 +204,7 @@ def annealings(draw):
         prior_noise=draw(some),
         variance_noise=draw(some),
         data_share=draw(st.sampled_from([1.0, 1.0, 0.5, 0.01])),
-        data_cut=draw(st.sampled_from([0.0, 0.0, 0.0, 1.0, ((0, 0), (1, 1))])),
+        data_cut=draw(st.sampled_from([0.0] if center == "best" else [0.0, 1.0, ((0, 0), (1, 1))])),
         hold_prior=draw(st.booleans()),
         reseed=draw(st.booleans()),
     )
@@ -264,14 +263,15 @@ def cases(draw):
         square = np.float64(data.scale) ** 2
     if noise is not None and 0.0 < noise * square < np.inf:
         params["noise_init"] = float(noise * square)
+    center = draw(st.sampled_from(["best", "best", "zero"]))
     params |= dict(
         components_init=start,
-        center=draw(st.sampled_from(["best", "best", "zero"])),
+        center=center,
         n_candidates=draw(st.sampled_from([8, None, 1, 3])),
         max_changes=draw(st.sampled_from([5, None, 1, 2])),
         selection=draw(st.sampled_from(["pursuit", "marginal"])),
         learn=draw(st.sampled_from(SUBSETS)),
-        annealing=draw(annealings()),
+        annealing=draw(annealings(center)),
         n_init=draw(st.sampled_from([1, 1, 1, 2])),
         max_iter=draw(st.sampled_from([2, 3, 5, 8, 1, 0])),
         tol=draw(st.sampled_from([1e-4, 0.0, 1.0])),
@@ -309,8 +309,10 @@ def fitted(case, X, weights):
     }[case.how]
     if case.how == "warm":
         model.set_params(warm_start=True)
-    for step in steps:
-        if understood(getattr(model, step), X, sample_weight=weights) is None:
+    missing = np.random.default_rng(case.data.seed).uniform(size=X.shape) < 0.3
+    for i, step in enumerate(steps):
+        batch = np.where(missing, np.nan, X).astype(X.dtype) if i % 3 == 2 else X
+        if understood(getattr(model, step), batch, sample_weight=weights) is None:
             return None
     return model
 

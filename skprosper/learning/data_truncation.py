@@ -50,7 +50,9 @@ def truncated(problem, e_step, activity, cut):
     order = np.argsort(-evidence, kind="stable")
     before = np.cumsum(w[order]) - w[order]
     kept = np.empty_like(w)
-    kept[order] = np.clip((1.0 - (1.0 - inside) * cut) * w.sum() - before, 0.0, w[order])
+    # of a prior that expects no such data point the one of most evidence stays
+    stays = max((1.0 - (1.0 - inside) * cut) * w.sum(), w.max())
+    kept[order] = np.clip(stays - before, 0.0, w[order])
     mean = w @ evidence / w.sum()
     if is_dask_array(X):
         from ..parallel.dask_blocks import in_blocks

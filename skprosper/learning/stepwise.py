@@ -109,6 +109,9 @@ def averaged(average, sums, rate):
     if average is None:
         return {name: value / sums["weight"] for name, value in sums.items()}
     share = rate / sums["weight"]
+    # of batches before the first with missing values
+    complete = {"observed": average["weight"], "normaliser": 0.0, "blank": 0.0}
+    average = complete | average
     return {name: (1.0 - rate) * average[name] + share * value for name, value in sums.items()}
 
 

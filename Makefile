@@ -4,11 +4,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := docs/gallery/plot_image_dictionary.py
+FITS ?= 10000
 BENCH ?= $(sort $(wildcard benchmarks/*.py))
 
 export MPLBACKEND := agg
 
-.PHONY: help demo test test-machines lint docs bench clean
+.PHONY: help demo test test-machines fuzz lint docs bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -22,6 +23,9 @@ test: lint  ## lint, then run the tests and the doctests
 
 test-machines: $(VENV)/installed-test  ## run the estimator checks as other processors would, or one: SETTING=skylakex
 	$(BIN)/python tests/machines.py $(SETTING)
+
+fuzz: $(VENV)/installed-test  ## fit any model to any data thousands of times: FITS=10000
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(FITS)
 
 lint: $(VENV)/installed-test  ## check style and formatting
 	$(BIN)/ruff check .

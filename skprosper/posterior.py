@@ -224,4 +224,6 @@ class _Inference:
 
     def __call__(self, X, weights=None):
         e_step = e_step_of(X, None, self.e_step)
-        return e_step.top_states(X, self.n_states), e_step.codes(X, "probability")
+        top, marginals = e_step.top_states(X, self.n_states), e_step.codes(X, "probability")
+        values, variances = (array.astype(X.dtype) for array in (top.values, top.variances))
+        return top._replace(values=values, variances=variances), marginals.astype(X.dtype)

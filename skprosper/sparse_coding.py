@@ -170,7 +170,10 @@ class SparseCoding(
     noise_init : float or array-like, default=None
         Noise variance at the start of EM, in squared units of X: a number, or
         (n_features,) or (n_features, n_features) as ``noise`` has it. None takes the
-        variance of the data.
+        variance of the data. It is at least 1e-13 times the mean square of X (its variance,
+        with ``fit_offset``), 1e-7 for float32: below that rounding errors outweigh the data.
+        What EM learns is at least 1e-5 times the variance, and 1e-11 times the mean square,
+        1e-5 for float32.
 
     annealing : {"auto"}, None or Annealing, default="auto"
         Schedule of the temperature; None runs plain EM.

@@ -371,7 +371,7 @@ def check_density(model, X, scores):
     variance = np.broadcast_to(variance, X.shape[1:])
     most = np.where(np.isnan(X), 0.0, -0.5 * np.log(2.0 * np.pi * variance)).sum(axis=1)
     size = np.nansum(X.astype(np.float64) ** 2 / variance, axis=1)
-    slack = (1e-2 if X.dtype == np.float32 else 1e-9) * (1.0 + size) + 0.1
+    slack = (1e-4 if X.dtype == np.float32 else 1e-9) * (1.0 + size) + 0.1
     assert np.all(scores <= most + slack), f"log-likelihoods {scores} exceed {most}"
 
 

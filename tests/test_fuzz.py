@@ -16,6 +16,7 @@ from skprosper import (
 )
 from skprosper.annealing import Annealing
 from skprosper.noise import FullNoise
+from skprosper.priors import BinaryPrior, SpikeSlabPrior
 
 X = np.random.default_rng(0).normal(size=(40, 4))
 
@@ -42,6 +43,26 @@ def test_noise_that_rounding_errors_outweigh_is_an_error(model, dtype, least):
         model(3, noise_init=least / 2, **settings).fit(data)
     fitted = model(3, noise_init=2 * least, **settings).fit(data)
     assert np.all(np.isfinite(fitted.lower_bounds_)) and np.all(np.isfinite(fitted.transform(data)))
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_slabs_far_above_the_noise_are_as_exact_in_float32(covariance):
+    rng = np.random.default_rng(0)
+    field = rng.normal(size=(1, 4))
+    alike = field + [[0.0], [1e-4], [2e-4]] * rng.normal(size=(3, 4))
+    data = (rng.normal(size=(40, 1)) * field).astype(np.float32)
+    prior = SpikeSlabPrior(0.5, covariance=1e4 * np.eye(3) if covariance == "full" else 1e4)
+    model = SparseCoding(
+        3, prior=prior, components_init=alike, noise_init=1e-4, learn=(), max_iter=1
+    )
+    scores, codes = {}, {}
+    for dtype in (np.float32, np.float64):
+        fitted = model.fit(data.astype(dtype))
+        scores[dtype] = fitted.score_samples(data.astype(dtype))
+        codes[dtype] = fitted.transform(data.astype(dtype))
+        assert codes[dtype].dtype == dtype and fitted.posterior(data.astype(dtype)).values.any()
+    np.testing.assert_allclose(scores[np.float32], scores[np.float64], rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(codes[np.float32], codes[np.float64], rtol=1e-3, atol=1e-2)
 
 
 def test_probabilities_beside_an_unlikely_row():
@@ -89,12 +110,11 @@ def test_infinities_of_either_sign_are_one_error():
 def test_data_truncation_keeps_a_row_whatever_the_prior():
     schedule = Annealing(temperature=1.0, data_cut=1.0)
     model = SparseCoding(
-        8, prior=_always_active(), center="zero", max_changes=1, annealing=schedule, max_iter=3
+        8,
+        prior=BinaryPrior(1.0 - 1e-10, tied=True),
+        center="zero",
+        max_changes=1,
+        annealing=schedule,
+        max_iter=3,
     )
     assert np.all(np.isfinite(model.set_params(random_state=0).fit(X).lower_bounds_))
-
-
-def _always_active():
-    from skprosper.priors import BinaryPrior
-
-    return BinaryPrior(1.0 - 1e-10, tied=True)

@@ -102,8 +102,8 @@ def codes_of(support, values, n_components, dtype):
     return codes
 
 
-def blocks(X, offset):
-    """Yield slices of at most ``BLOCK_ROWS`` rows and the rows less the offset.
+def blocks(X, offset, dtype):
+    """Yield slices of at most ``BLOCK_ROWS`` rows and the rows less the offset, of the dtype.
 
     Of no rows, as a filtered dask array may have, one block of none: sums and stacks of
     the blocks have their shapes.
@@ -112,7 +112,7 @@ def blocks(X, offset):
         rows = slice(start, min(start + BLOCK_ROWS, len(X)))
         # an offset is subtracted in float64: of float32 it may be known better than to a digit
         x = X[rows]
-        yield rows, x if offset is None else (x - offset).astype(X.dtype, copy=False)
+        yield rows, (x if offset is None else x - offset).astype(dtype, copy=False)
 
 
 class LinearGaussianEStep:
@@ -127,7 +127,8 @@ class LinearGaussianEStep:
     parameters : Parameters
     truncation : Truncation
     dtype : dtype
-        Of the data and of the big products.
+        Of the data and of the big products. The E-step may take another, its ``dtype``, which
+        what it returns then has.
     temperature : tuple of two floats
         Temperatures of the likelihood and of the prior.
     """
@@ -136,16 +137,20 @@ class LinearGaussianEStep:
 
     def __init__(self, parameters, truncation, dtype, temperature=(1.0, 1.0)):
         self.prior, self.noise = parameters.prior, parameters.noise
-        self.truncation, self.dtype = truncation, np.dtype(dtype)
-        self.temperature = temperature
+        self.truncation, self.temperature = truncation, temperature
         W = parameters.components
-        self.components = W.astype(self.dtype)
         self.offset = parameters.offset
         projection = self.noise.precision_weighted(W) / temperature[0]
         gram = projection @ W.T
+        self.dtype = self._resolving(np.dtype(dtype), np.diag(gram))
+        self.components = W.astype(self.dtype)
         self.projection = projection.astype(self.dtype)
         self.gram = (0.5 * (gram + gram.T)).astype(self.dtype)
         self._prepare()
+
+    def _resolving(self, dtype, energies):
+        """Return the dtype to compute in, given |W_h|^2 in units of the noise, (H,)."""
+        return dtype
 
     def _constant(self, X):
         """Return what the log-joint of the state 0 is, shape (n,)."""
@@ -165,7 +170,7 @@ class LinearGaussianEStep:
         # and to fault in the pages of every block costs a fifth of the time
         projections = np.empty((min(BLOCK_ROWS, len(X)), n_components), self.dtype)
         log_evidence, data_second = 0.0, 0.0
-        for rows, x in blocks(X, self.offset):
+        for rows, x in blocks(X, self.offset, self.dtype):
             w = weights[rows]
             codes = np.matmul(x, self.projection.T, out=projections[: len(x)])
             n_nonzero = self._infer(codes, w, sums, evidence[: len(x)])
@@ -220,7 +225,7 @@ class LinearGaussianEStep:
         """Return log sum_s p(s, y) over the kept states, shape (n,), in nats."""
         result = np.empty(len(X))
         sums = self._new_sums()
-        for rows, x in blocks(X, self.offset):
+        for rows, x in blocks(X, self.offset, self.dtype):
             codes = x @ self.projection.T
             self._infer(codes, np.zeros(len(x)), sums, result[rows])
             result[rows] += self._constant(x)
@@ -233,7 +238,7 @@ class LinearGaussianEStep:
             best = self.top_states(X, 1)
             return codes_of(best.support[:, 0], best.values[:, 0], len(self.components), self.dtype)
         sums = self._new_sums()
-        for rows, x in blocks(X, self.offset):
+        for rows, x in blocks(X, self.offset, self.dtype):
             np.matmul(x, self.projection.T, out=result[rows])
             evidence, ones = np.empty(len(x)), np.ones(len(x))
             self._infer(result[rows], ones, sums, evidence, kind == "probability")
@@ -255,7 +260,9 @@ class LinearGaussianEStep:
 
     def top_states(self, X, n_states):
         """Return the `Posteriors` with the n_states most probable states."""
-        return stacked([self.top_states_of_block(x, n_states) for _, x in blocks(X, self.offset)])
+        return stacked(
+            [self.top_states_of_block(x, n_states) for _, x in blocks(X, self.offset, self.dtype)]
+        )
 
     def top_states_of_block(self, x, n_states, holes=None):
         """Return the `Posteriors` of a block of rows less the offset."""

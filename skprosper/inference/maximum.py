@@ -86,7 +86,7 @@ class MaximumEStep:
         # the same memory for all blocks; see `LinearGaussianEStep.statistics`
         scaled = np.empty((height, X.shape[1]), self.dtype)
         products = np.empty((height, len(self.components)), self.dtype)
-        for rows, x in blocks(X, None):
+        for rows, x in blocks(X, None, X.dtype):
             x = np.multiply(x, scale, out=scaled[: len(x)])
             yield rows, x, np.matmul(x, self.components.T, out=products[: len(x)])
 

@@ -7,6 +7,12 @@ from ..kernels.active_set import Slabs
 from .base import LinearGaussianEStep, Posteriors, Precision
 
 
+# Variance of what a latent adds to the data, in units of the noise, from which on slabs of
+# like components are not told from each other in float32: their precision matrix is singular
+# but for a share of the inverse.
+_MOST_IN_FLOAT32 = 1e5
+
+
 class SpikeSlabEStep(LinearGaussianEStep):
     """Truncated posteriors over active sets, exact in the slabs.
 
@@ -16,6 +22,13 @@ class SpikeSlabEStep(LinearGaussianEStep):
     Temperatures act on the likelihood and on the probability of being active. The slab
     p(z | b) keeps its density: a power of it would depend on the unit of the codes.
     """
+
+    def _resolving(self, dtype, energies):
+        prior = self.prior
+        variance = prior.moments(len(energies))[1] / prior.probability
+        return np.result_type(
+            dtype, np.float64 if np.max(energies * variance) > _MOST_IN_FLOAT32 else np.float32
+        )
 
     def _prepare(self):
         H = len(self.components)
@@ -156,7 +169,9 @@ class SpikeSlabEStep(LinearGaussianEStep):
         values = (mean + (covariance @ pull[..., None])[..., 0]).astype(self.dtype)
         variances = np.diagonal(covariance, axis1=-2, axis2=-1)
         variances = np.where(inactive, 0.0, variances).astype(self.dtype)
-        return Posteriors(support, values, variances, log_joint - evidence[:, None], evidence, entropy)
+        return Posteriors(
+            support, values, variances, log_joint - evidence[:, None], evidence, entropy
+        )
 
     def _slabs_given(self, support, holes):
         """Return Gram matrix and posterior covariance of each active set.

@@ -18,7 +18,8 @@ class MethodOnChunk:
 
     def __call__(self, X, weights=None):
         e_step = e_step_of(X, None, self.e_step)
-        return getattr(e_step, self.method)(X, *self.arguments)
+        result = getattr(e_step, self.method)(X, *self.arguments)
+        return result if self.method == "log_evidence" else result.astype(X.dtype, copy=False)
 
 
 def e_step_of(X, weights, e_step):

@@ -1,7 +1,5 @@
 """Probabilistic sparse coding with non-standard priors and superpositions."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 from .models import (
     BinarySparseCoding,
     DiscreteSparseCoding,
@@ -11,11 +9,7 @@ from .models import (
     TernarySparseCoding,
 )
 from .sparse_coding import SparseCoding
-
-try:
-    __version__ = version("skprosper")
-except PackageNotFoundError:  # a copy of the source on the path, or a frozen program
-    __version__ = "0+unknown"
+from .version import __version__
 
 __all__ = [
     "BinarySparseCoding",
@@ -25,4 +19,5 @@ __all__ = [
     "MaximumMagnitudeCausesAnalysis",
     "SparseCoding",
     "TernarySparseCoding",
+    "__version__",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 
 from .learning.em import FitState
 from .messages import warn_user
+from .version import __version__, written_by
 
 __all__ = ["Checkpoint", "Recorder"]
 
@@ -84,9 +85,18 @@ class Checkpoint:
             return
         path = self._path(estimator)
         try:
-            saved = pickle.loads(path.read_bytes())
+            content = path.read_bytes()
         except FileNotFoundError:
             return
+        head, _, content = content.partition(b"\n")
+        version = head.removeprefix(_HEAD).decode(errors="replace")
+        if head.startswith(_HEAD) and (other := written_by(version)) is not None:
+            raise ValueError(
+                f"{path} is a checkpoint of {other}, and this is {__version__}: go on with that "
+                "version, or delete the file to begin anew."
+            )
+        try:
+            saved = pickle.loads(content)
         except (pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
             raise ValueError(_NO_CHECKPOINT.format(path)) from error
         if not isinstance(saved, FitState) or saved.fingerprint != estimator._fit_state.fingerprint:
@@ -99,7 +109,8 @@ class Checkpoint:
         if state.done and not self.keep:
             path.unlink(missing_ok=True)
         elif state.run is None or len(state.run.lower_bounds) % self.every == 0:
-            _write(path, pickle.dumps(state, protocol=5))
+            head = _HEAD + __version__.encode() + b"\n"
+            _write(path, head + pickle.dumps(state, protocol=5))
 
 
 class Recorder:
@@ -283,7 +294,9 @@ def _import_h5py():
     return h5py
 
 
-_NO_CHECKPOINT = "{} is not a checkpoint of this version; delete it to begin anew."
+_NO_CHECKPOINT = "{} is damaged or no checkpoint; delete it to begin anew."
+# How a file begins; the version follows, and the pickle in the next line.
+_HEAD = b"skprosper "
 
 
 def _make_folder(folder, what):

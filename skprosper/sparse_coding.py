@@ -59,6 +59,7 @@ from .validation import (
     row_unit,
     settings_hash,
 )
+from .version import KEY, __version__, written_by
 
 # What the start of EM is made of: to go on from a fit takes the same.
 _START = (
@@ -757,6 +758,19 @@ class SparseCoding(
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "components_")
+
+    def __getstate__(self):
+        return super().__getstate__() | {KEY: __version__}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        if (other := written_by(state.pop(KEY, None))) is not None:
+            warn_user(
+                f"This {type(self).__name__} was saved by {other} and is read by {__version__}: "
+                "it may fail, or give other results. Fit it anew, or read it with the version "
+                "that has saved it."
+            )
+        super().__setstate__(state)
 
     def _check_ready(self):
         """Raise where the model is not fitted, or what its methods read is not valid."""

@@ -6,7 +6,6 @@ from ..kernels import spike_slab as kernel
 from ..kernels.active_set import Slabs
 from .base import LinearGaussianEStep, Posteriors, Precision
 
-
 # Variance of what a latent adds to the data, in units of the noise, from which on slabs of
 # like components are not told from each other in float32: their precision matrix is singular
 # but for a share of the inverse.

@@ -4,12 +4,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := docs/gallery/plot_image_dictionary.py
+CHECKS ?= tests/test_estimators.py tests/test_state.py tests/test_persistence.py tests/test_fuzz.py
 FITS ?= 10000
+COMMITS ?= HEAD^!
 BENCH ?= $(sort $(wildcard benchmarks/*.py))
 
 export MPLBACKEND := agg
 
-.PHONY: help demo test test-machines fuzz lint docs bench clean
+.PHONY: help demo test test-machines test-lowest test-wheel fuzz lint docs bench asv asv-quick clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -24,6 +26,23 @@ test: lint  ## lint, then run the tests and the doctests
 test-machines: $(VENV)/installed-test  ## run the estimator checks as other processors would, or one: SETTING=skylakex
 	$(BIN)/python tests/machines.py $(SETTING)
 
+test-lowest: $(VENV)/created  ## run the estimator checks with the lowest versions of what we need
+	@mkdir -p build
+	$(PYTHON) -m venv --clear build/lowest
+	$(PYTHON) tests/lowest.py > build/lowest.txt
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint build/lowest.txt --editable ".[test]"
+	build/lowest/bin/python -m pytest $(CHECKS)
+
+test-wheel: $(VENV)/created  ## build the wheel, install it elsewhere, run the estimator checks there
+	rm -rf build/wheel build/lib build/bdist.*
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv --clear build/wheel/venv
+	cp -r tests setup.cfg build/wheel/
+	cd build/wheel && venv/bin/python -m pip install --quiet --disable-pip-version-check \
+	    "$$(echo skprosper-*.whl)[test]"
+	cd build/wheel && venv/bin/python -m pytest $(CHECKS)
+
 fuzz: $(VENV)/installed-test  ## fit any model to any data thousands of times: FITS=10000
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(FITS)
 
@@ -37,6 +56,13 @@ docs: $(VENV)/installed-docs  ## build the documentation
 
 bench: $(VENV)/installed-bench  ## run the benchmarks, or one: make bench BENCH=benchmarks/NAME.py
 	@set -e; for program in $(BENCH); do echo "== $$program"; $(BIN)/python $$program; done
+
+asv: $(VENV)/installed-bench  ## time the models at some commits: COMMITS=HEAD~5..HEAD
+	cd benchmarks/asv && ../../$(BIN)/python -m asv run $(COMMITS)
+
+asv-quick: $(VENV)/installed-bench  ## time the models as they stand, once
+	cd benchmarks/asv && ../../$(BIN)/python -m asv machine --yes > /dev/null
+	cd benchmarks/asv && ../../$(BIN)/python -m asv run --python=same --quick --show-stderr --dry-run
 
 clean:  ## remove .venv and all that was built
 	rm -rf $(VENV) build dist *.egg-info docs/auto_gallery docs/generated docs/sg_execution_times.rst

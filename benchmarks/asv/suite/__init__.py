@@ -1,0 +1,1 @@
+"""Times of what users call, commit by commit, for asv."""

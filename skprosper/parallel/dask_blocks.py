@@ -166,32 +166,44 @@ class Blocks:
 
     def _result(self, future, again):
         """Return a result, computed again where a worker took chunks along as it died."""
-        for _ in range(_MAX_LOSSES):
+        for losses in range(_MAX_LOSSES + 1):
             try:
                 return future.result()
             except CancelledError:
-                if self._scattered is None:
+                if self._scattered is None or losses == _MAX_LOSSES:
                     raise
-                self._scatter()
-                (future,) = self._submitted(again())
-        return future.result()
+            finally:
+                future.release()  # an error holds on to it
+            self._scatter()
+            (future,) = self._submitted(again())
 
     def _scatter(self):
         """Send the chunks that no worker holds."""
         for i, (rows, (_, worker)) in enumerate(zip(self._chunks, self._homes(), strict=True)):
             held = self._scattered[i]
             if held is None or any(future.status != "finished" for future in held):
+                _release(held)
                 chunk = [np.ascontiguousarray(self.X[rows])]
                 if self.weights is not None:
                     chunk.append(self.weights[rows])
                 self._scattered[i] = self._sent(chunk, worker)
         self._blocks = [(*held, None)[:2] for held in self._scattered]
 
+    def close(self):
+        """Let the workers forget the chunks, at once: errors hold on to those who hold them."""
+        for held in self._scattered or ():
+            _release(held)
+
     def _sent(self, chunk, worker):
         try:
             return self._client.scatter(chunk, workers=worker, hash=False)
         except (KeyError, OSError):  # that worker has died since
             return self._client.scatter(chunk, hash=False)
+
+
+def _release(futures):
+    for future in futures or ():
+        future.release()
 
 
 def map_lazily(function, X):

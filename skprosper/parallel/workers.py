@@ -80,7 +80,7 @@ class Workers:
         return self
 
     def __exit__(self, *error):
-        self._blocks = None
+        self._hold(None)
         if self._pool is not None:
             self._pool.__exit__(*error)
         self._blas.__exit__(*error)
@@ -94,8 +94,13 @@ class Workers:
             from .dask_blocks import Blocks
 
             chunks = None if is_dask_array(X) else chunk_rows(len(X), self.batch_size)
-            self._blocks = Blocks(X, weights, chunks, self._client)
+            self._hold(Blocks(X, weights, chunks, self._client))
         return self._blocks
+
+    def _hold(self, blocks):
+        if self._blocks is not None:
+            self._blocks.close()
+        self._blocks = blocks
 
     def map(self, function, X, weights=None, arguments=None):
         """Yield ``function(chunk, chunk_weights, *arguments)`` in the order of the chunks.

@@ -59,8 +59,9 @@ def left_behind(client):
     return tasks
 
 
-@pytest.mark.parametrize("kind", ["array", "dask array"])
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    "phase, kind", [*((phase, "array") for phase in PHASES), ("moves", "dask array")]
+)
 def test_a_worker_killed_in_any_phase_changes_nothing(cluster, alone, monkeypatch, phase, kind):
     module, name = PHASES[phase]
     original, killed = getattr(module, name), []

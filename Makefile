@@ -11,7 +11,7 @@ BENCH ?= $(sort $(wildcard benchmarks/*.py))
 
 export MPLBACKEND := agg
 
-.PHONY: help demo test test-machines test-lowest test-wheel fuzz lint docs bench asv asv-quick clean
+.PHONY: help demo test test-machines test-lowest test-wheel fuzz coverage lint docs bench asv asv-quick clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -46,6 +46,11 @@ test-wheel: $(VENV)/created  ## build the wheel, install it elsewhere, run the e
 fuzz: $(VENV)/installed-test  ## fit any model to any data thousands of times: FITS=10000
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(FITS)
 
+coverage: $(VENV)/installed-test  ## report which lines the tests run, those of kernels by small fits that are not compiled
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov=skprosper --cov-report=
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run --append --source=skprosper tests/fuzz.py 300 0
+	$(BIN)/python -m coverage report --skip-covered --show-missing
+
 lint: $(VENV)/installed-test  ## check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,7 +71,7 @@ asv-quick: $(VENV)/installed-bench  ## time the models as they stand, once
 
 clean:  ## remove .venv and all that was built
 	rm -rf $(VENV) build dist *.egg-info docs/auto_gallery docs/generated docs/sg_execution_times.rst
-	rm -rf .pytest_cache .ruff_cache
+	rm -rf .pytest_cache .ruff_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/created: pyproject.toml

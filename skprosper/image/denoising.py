@@ -1,42 +1,28 @@
 """Denoising of images whose noise is unknown."""
 
-from copy import copy
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.ndimage import (
-    gaussian_gradient_magnitude,
-    maximum_filter,
-    minimum_filter,
-    uniform_filter,
-)
-from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
 from ..models import GaussianSparseCoding
 from ..priors import SpikeSlabPrior
-from ..validation import check_magnitude
-from .patches import (
-    channels_last,
-    check_patch_size,
-    extract_patches,
-    fitting,
-    reconstruct_from_patches,
-    sides_like,
-    space_of,
-)
-from .restoration import checked_image, on_a_budget
+from .noise_level import noise_of_patches
+from .patches import check_patch_size, fitting, sides_like
+from .progress import as_one_task
+from .regions import alike, by_region, from_patches
+from .restoration import MOST_PATCHES, Picture, checked_image, drawn_patches, learned, on_a_budget
 
 # Side of a patch in pixels, and where noise prevails.
 _PATCH, _WIDE_PATCH = 8, 10
-# What `denoise` learns: components and EM iterations of the coarse and the fine model.
-_FULL = {"coarse": (256, 20), "fine": (1024, 30)}
-_FAST = {"coarse": (128, 10), "fine": (768, 12)}
-_PRUNED_ITERATIONS = 8
-# The coarse model, of patches twice as wide, learns from one patch in so many.
-_COARSE_STEP = 3
+# What `denoise` learns: components and EM iterations of the coarse and the fine model, EM
+# iterations after pruning; and how often the prior is adapted to a region.
+_FULL = {"coarse": (128, 10), "fine": (1600, 6), "pruned": 4, "rounds": 2}
+_FAST = {"coarse": (128, 5), "fine": (1024, 2), "pruned": 2, "rounds": 1}
+# The coarse model, of patches twice as wide, learns from a share of the patches of the fine one.
+_COARSE_SHARE = 3
 # Patches overlap: averaging them reduces noise but not what shrinking took away, so a
 # patch is shrunk less than would be best for it alone.
 _SHRINKAGE = 0.65
@@ -44,20 +30,8 @@ _SHRINKAGE = 0.65
 _LEAST_PATCHES = 32
 # A component used by no more patches than this fits their noise.
 _LEAST_USES = 16
-# Share of the patches' variances, the smallest ones, that hold nothing but noise.
-_NOISE_SHARE = 1 / 8
-_NOISE_PATCH = 8
-# Side of regions that are exactly flat or crowded with saturated pixels, share of an image's
-# pixels at its least or largest value above which they are saturated, and of a region's.
-_SILENT_SIDE, _SATURATED, _CROWDED = 5, 1e-3, 0.1
-# Patches for each pixel of a patch that have to be left to estimate the noise from.
-_LEAST_EVIDENCE = 4
-# Scale in pixels at which patches are judged flat, and what that choice takes from the
-# variance of pure noise.
-_FLAT_SCALE = 2.0
-_FLAT_GAIN = 1 / 0.95**2
-# Noise below this share of the patches' mean square has no effect.
-_LEAST_NOISE = 1e-5
+# Noise of a smaller share of the variance needs the digits of float64.
+_FLOAT32_NOISE = 1e-3
 
 
 @validate_params(
@@ -94,16 +68,20 @@ def denoise(
     superpositions under noise [1]_; every patch is replaced by its posterior mean, and
     a pixel is the mean over the patches that hold it, those with few active components
     weighing more. This is done twice: a coarse model of patches twice as wide first
-    gives the means of the patches, which the fine model takes for granted.
+    gives the means of the patches, which the fine model takes for granted. How often a
+    component is active differs from place to place: its probability is adapted to each
+    region of about 20 x 20 patches before their posterior means are taken.
 
     The noise need not be known. Its variance is the mean of the smallest eigenvalues of
     the covariance of patches, of all or of flat ones, whichever is less: along these
     directions natural images vary least [2]_. Patches with exactly flat or saturated
     regions, such as black borders, hold no evidence of it. In EM it stays as it is, or
     texture that no component explains would count as noise. The fine
-    model starts with many components and keeps those whose gain in log-likelihood
-    exceeds what their parameters cost: a component used by n patches of D pixels has to
-    gain more than D / (2 n) nats in each, and to be used by more than 16.
+    model starts from many components of patches of natural images, which ship with the
+    package, and keeps those whose gain in log-likelihood exceeds what their parameters
+    cost: a component used by n patches of D pixels has to gain more than D / (2 n) nats
+    in each, and to be used by more than 16. No more patches are learned from than learning
+    needs, and no more than those of a region are held: memory grows with the image alone.
 
     Parameters
     ----------
@@ -113,7 +91,7 @@ def denoise(
         alpha channel, which has no noise, is to be taken off.
     estimator : estimator instance, default=None
         The fine model, to be fitted to the patches less their means; it has ``fit`` and
-        ``reconstruct``. None: `GaussianSparseCoding` as described.
+        ``reconstruct``. None: a `SparseCoding` with a spike-and-slab prior, as described.
     noise_variance : float, default=None
         Variance of the noise, in squared units of the image. None: it is inferred.
     patch_size : int or tuple of ints, default=None
@@ -125,10 +103,11 @@ def denoise(
     channel_axis : int, default=None
         The axis of the channels. None: there is none, the image is a gray one or a volume.
     callbacks : list of callbacks, default=None
-        Callbacks of scikit-learn, for instance ``sklearn.callback.ProgressBar``, for the
-        fits of the default models.
+        Callbacks of scikit-learn. Those that go down into fits, as
+        ``sklearn.callback.ProgressBar``, hear of the whole call, the others of each fit of
+        a default model.
     n_jobs : int, default=None
-        Chunks of patches worked on at a time, as in `SparseCoding`.
+        Chunks of patches and regions worked on at a time, as in `SparseCoding`.
     random_state : int, RandomState instance or None, default=None
         Seeds the initial components.
     return_estimator : bool, default=False
@@ -173,144 +152,95 @@ def denoise(
     """
     if np.ma.is_masked(image):
         raise ValueError("image is a masked array with hidden values; use inpaint.")
-    image, pixels = checked_image(image)
-    estimator = None if estimator is None else clone(estimator)
-    pixels = channels_last(pixels, channel_axis)
-    space = space_of(pixels.shape, channel_axis)
+    checked_image(image)
+    picture = Picture(image, channel_axis)
+    space, n_space = picture.space, picture.n_space
     adaptive = patch_size is None
     if adaptive:
-        patch_size = sides_like(_PATCH, len(space))
+        patch_size = sides_like(_PATCH, n_space)
     patch_size = check_patch_size(patch_size, space, channel_axis)
+    picture.check_values()
     random_state = check_random_state(random_state)
-    settings = _FAST if fast else _FULL
-    if pixels.min() == pixels.max():
-        raise ValueError(f"image is constant, {pixels.flat[0]:g}: there is nothing to learn.")
-    check_magnitude(pixels, "image")
     variance = noise_variance
     if variance is None:
-        variance = _noise_variance(pixels, len(space))
-    if adaptive and variance > 0.5 * pixels.var(dtype=np.float64):
-        patch_size = fitting(sides_like(_WIDE_PATCH, len(space)), space)
+        variance = noise_of_patches(picture.pixels, n_space, random_state)
+    picture.measure(variance)
+    if adaptive and variance > picture.signal_variance:
+        patch_size = fitting(sides_like(_WIDE_PATCH, n_space), space)
+    # about 0: in float32 the digits are those of the signal
+    picture.shift = -picture.pixels.mean(dtype=np.float64)
+    pixels = picture.pixels + picture.shift
+    if variance > _FLOAT32_NOISE * picture.signal_variance:
+        pixels = pixels.astype(np.float32)
+    budget = _FAST if fast else _FULL
 
-    def fitted(patches, n_components, max_iter):
-        model = GaussianSparseCoding(
-            min(n_components, max(1, len(patches) // _LEAST_PATCHES)),
-            learn_mean=False,
-            learn=("components", "prior"),
-            # what is inferred at, and which components pay, was chosen around the state 0
-            center="zero",
-            noise_init=variance,
-            annealing=None,
-            max_iter=max_iter,
-            tol=1e-3,
-            n_jobs=n_jobs,
-            random_state=random_state,
+    def work(steps):
+        smooth = _smooth(
+            pixels, patch_size, variance, budget["coarse"], steps, n_jobs, random_state
         )
-        return model.set_callbacks(*(callbacks or ())).fit(patches)
+        patches = drawn_patches(pixels, patch_size, random_state, smooth=smooth)
+        if estimator is None:
+            n_components, max_iter = budget["fine"]
+            model = learned(
+                patches,
+                picture,
+                patch_size,
+                variance,
+                n_components=n_components,
+                max_iter=max_iter,
+                least_patches=_LEAST_PATCHES,
+                steps=steps,
+                name="fine model",
+                centred=True,
+                learn=("components", "prior"),
+                n_jobs=n_jobs,
+                random_state=random_state,
+            )
+            with on_a_budget():
+                model = _pruned(model, patches, budget["pruned"], steps)
+            estimate = by_region(model, _SHRINKAGE, budget["rounds"])
+        else:
+            model = steps.fit_given(clone(estimator), patches)
+            estimate = alike(model)
+        denoised = from_patches(
+            estimate, pixels, patch_size, steps, "picture", smooth=smooth, n_jobs=n_jobs
+        )
+        return denoised, model
 
-    axis = None if channel_axis is None else -1
-    wide = fitting((2 * side for side in patch_size), space)
-    patches, means = _centred(pixels, pixels, wide, axis)
+    n_steps = 5 if estimator is None else 4
+    denoised, model = as_one_task(work, "denoise", n_steps, callbacks)
+    denoised = picture.image_of(denoised)
+    return (denoised, model) if return_estimator else denoised
+
+
+def _smooth(pixels, patch_size, variance, budget, steps, n_jobs, random_state):
+    """Return an image of posterior means under a coarse model, of patches twice as wide."""
+    n_components, max_iter = budget
+    wide = fitting((2 * side for side in patch_size), pixels.shape[: len(patch_size)])
+    patches = drawn_patches(
+        pixels, wide, random_state, smooth=pixels, most=MOST_PATCHES // _COARSE_SHARE
+    )
+    model = GaussianSparseCoding(
+        min(n_components, max(1, len(patches) // _LEAST_PATCHES)),
+        learn=("components", "prior"),
+        learn_mean=False,
+        noise_init=variance,
+        annealing=None,
+        max_iter=max_iter,
+        tol=1e-3,
+        n_jobs=n_jobs,
+        random_state=random_state,
+    )
     with on_a_budget():
-        coarse = fitted(patches[::_COARSE_STEP], *settings["coarse"])
-    smooth = _assembled(coarse, patches, means, wide, pixels.shape, axis)
-    patches, means = _centred(pixels, smooth, patch_size, axis)
-    if estimator is None:
-        with on_a_budget():
-            estimator = _pruned(fitted(patches, *settings["fine"]), patches)
-        denoised = _assembled(estimator, patches, means, patch_size, pixels.shape, axis)
-    else:
-        patches = estimator.fit(patches).reconstruct(patches) + means
-        denoised = reconstruct_from_patches(patches, patch_size, pixels.shape, channel_axis=axis)
-    denoised = np.clip(denoised, pixels.min(), pixels.max())
-    if image.dtype.kind != "f":
-        denoised = np.rint(denoised)
-    denoised = denoised.astype(image.dtype)
-    if channel_axis is not None:
-        denoised = np.moveaxis(denoised, -1, channel_axis)
-    return (denoised, estimator) if return_estimator else denoised
-
-
-def _noise_variance(pixels, n_space):
-    """Estimate the noise variance from directions in which patches vary least.
-
-    The smaller of two estimates: from all patches, and from those where the image is
-    flat at a larger scale, which have less texture. Not from patches that touch what is
-    exactly flat, or much of which is saturated, unless there are few others.
-    """
-    space = pixels.shape[:n_space]
-    side = fitting(sides_like(_NOISE_PATCH, n_space), space)
-    channels = np.moveaxis(pixels.reshape(*space, -1).astype(np.float64), -1, 0)
-    patches = np.concatenate([extract_patches(channel, side) for channel in channels])
-    slopes = [gaussian_gradient_magnitude(channel, _FLAT_SCALE) for channel in channels]
-    slopes = np.concatenate([extract_patches(slope, side).mean(axis=1) for slope in slopes])
-    silent = np.concatenate(
-        [
-            extract_patches(_silent(channel).astype(np.int8), side).max(axis=1)
-            for channel in channels
-        ]
+        steps.fit(model, patches, "coarse model")
+    estimate = by_region(model, _SHRINKAGE, 0)
+    smooth = from_patches(
+        estimate, pixels, wide, steps, "coarse picture", smooth=pixels, n_jobs=n_jobs
     )
-    for level in (0, 1):
-        heard = silent <= level
-        if heard.sum() > _LEAST_EVIDENCE * patches.shape[1]:
-            patches, slopes = patches[heard], slopes[heard]
-            break
-    flat = patches[slopes <= np.median(slopes)]
-    estimate = min(
-        _least_variance(patches, _NOISE_SHARE), _FLAT_GAIN * _least_variance(flat, 2 * _NOISE_SHARE)
-    )
-    return max(estimate, _LEAST_NOISE * patches.var())
+    return smooth.astype(pixels.dtype)
 
 
-def _silent(channel):
-    """Return where the noise does not show: 2 in exactly flat regions, 1 where saturated."""
-    flat = maximum_filter(channel, _SILENT_SIDE) == minimum_filter(channel, _SILENT_SIDE)
-    result = 2 * maximum_filter(flat, _SILENT_SIDE).astype(np.int8)
-    for extreme in (channel.min(), channel.max()):
-        saturated = channel == extreme
-        if saturated.mean() > _SATURATED:
-            # alone it may be what the image holds there; among others it is clipped
-            crowded = uniform_filter(saturated.astype(np.float64), _SILENT_SIDE) > _CROWDED
-            result = np.maximum(result, crowded)
-    return result
-
-
-def _least_variance(patches, share):
-    """Return the mean of a share of the eigenvalues of the patches' covariance."""
-    variances = np.linalg.eigvalsh(np.atleast_2d(np.cov(patches, rowvar=False)))
-    return variances[: max(1, int(share * len(variances)))].mean()
-
-
-def _centred(pixels, smooth, patch_size, channel_axis):
-    """Return patches of an image less the means of those of another, and the means.
-
-    Every channel has a mean of its own.
-    """
-    patches = extract_patches(pixels, patch_size, channel_axis=channel_axis)
-    means = extract_patches(smooth, patch_size, channel_axis=channel_axis)
-    n_pixels = int(np.prod(patch_size))
-    means = means.reshape(len(means), n_pixels, -1).mean(axis=1)
-    means = np.tile(means, n_pixels)
-    return patches - means, means
-
-
-def _assembled(model, patches, means, patch_size, shape, channel_axis):
-    """Return the image of the patches' posterior means."""
-    sharper = copy(model).set_params(code="probability")
-    with config_context(transform_output="default"):
-        n_active = sharper.transform(patches).sum(axis=1)
-    sharper.noise_variance_ = _SHRINKAGE * model.noise_variance_
-    # the variance of a patch's posterior mean rises with what is active, from that of its mean
-    return reconstruct_from_patches(
-        sharper.reconstruct(patches) + means,
-        patch_size,
-        shape,
-        channel_axis=channel_axis,
-        weights=1.0 / (0.5 + n_active),
-    )
-
-
-def _pruned(model, patches):
+def _pruned(model, patches, max_iter, steps):
     """Fit a model again without the components that gain less than they cost."""
     prior, n_features = model.prior_, patches.shape[1]
     n_patches = prior.probability * len(patches)
@@ -324,9 +254,12 @@ def _pruned(model, patches):
         kept = np.argsort(excess)[-1:]
     if len(kept) == len(excess):
         return model
-    model.components_ = model.components_[kept]
-    model.prior_ = SpikeSlabPrior(
-        prior.probability[kept], prior.mean[kept], prior.covariance[kept], prior.learn_mean
+    model.set_params(
+        n_components=len(kept),
+        components_init=model.components_[kept],
+        prior=SpikeSlabPrior(
+            prior.probability[kept], prior.mean[kept], prior.covariance[kept], prior.learn_mean
+        ),
+        max_iter=max_iter,
     )
-    model.set_params(n_components=len(kept), max_iter=_PRUNED_ITERATIONS, warm_start=True)
-    return model.fit(patches).set_params(warm_start=False)
+    return steps.fit(model, patches, "pruned model")

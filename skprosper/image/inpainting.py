@@ -10,7 +10,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, validate_param
 
 from .noise_level import noise_beside_holes
 from .patches import at_places, check_patch_size, fitting, sides_like
-from .restoration import Picture, drawn_patches, from_patches, learned
+from .progress import as_one_task
+from .regions import alike, by_region, from_patches
+from .restoration import Picture, drawn_patches, learned
 
 # Side of a square patch: components and EM iterations. The start values know more of what
 # is missing than many iterations on what is there.
@@ -63,7 +65,8 @@ def inpaint(
     is missing does not enter its likelihood. EM starts from components and prior of patches
     of natural images, which ship with the package. A missing value is the mean of its
     posterior mean over the patches that hold it, those in which more is known weighing more,
-    and over patches of 8 x 8 and 12 x 12 pixels. Holes in which whole patches are missing
+    and over patches of 8 x 8 and 12 x 12 pixels; how probable a component is follows the region,
+    as in `denoise`. Holes in which whole patches are missing
     are filled from the edge inwards.
 
     Of a known value y with posterior mean x, the variance about x that the model has
@@ -101,10 +104,11 @@ def inpaint(
     channel_axis : int, default=None
         The axis of the channels. None: there is none, the image is a gray one or a volume.
     callbacks : list of callbacks, default=None
-        Callbacks of scikit-learn, for instance ``sklearn.callback.ProgressBar``, for the
-        fit of the default model.
+        Callbacks of scikit-learn. Those that go down into fits, as
+        ``sklearn.callback.ProgressBar``, hear of the whole call, the others of each fit of
+        a default model.
     n_jobs : int, default=None
-        Chunks of patches worked on at a time, as in `SparseCoding`.
+        Chunks of patches and regions worked on at a time, as in `SparseCoding`.
     random_state : int, RandomState instance or None, default=None
         Seeds the patches that are drawn and the initial components.
     return_estimator : bool, default=False
@@ -158,38 +162,48 @@ def inpaint(
     variance = noise_variance
     if variance is None:
         variance = noise_beside_holes(picture.pixels, picture.n_space, random_state)
-    picture.at_level(variance)
+    picture.measure(variance)
+    picture.at_level()
     pixels = picture.pixels
     start_noise = _START_NOISE * picture.signal_variance
     noisy = variance > start_noise
-    estimates, models = [], {}
-    for size, budget in budgets.items():
-        share = _known_share(pixels, size)
-        enough = share >= _LEAST_OF_MEDIAN * np.median(share[share > 0.0])
-        patches = drawn_patches(pixels, size, random_state, enough)
-        if estimator is not None:
-            models[size] = clone(estimator).fit(patches)
-        else:
-            n_components, max_iter = budget
-            models[size] = learned(
-                patches,
-                picture,
-                size,
-                max(variance, start_noise),
-                n_components=n_components,
-                max_iter=max_iter,
-                least_patches=_LEAST_NOISY if noisy else _LEAST_PATCHES,
-                callbacks=callbacks,
-                n_jobs=n_jobs,
-                random_state=random_state,
+
+    def work(steps):
+        estimates, models = [], {}
+        for size, budget in budgets.items():
+            share = _known_share(pixels, size)
+            enough = share >= _LEAST_OF_MEDIAN * np.median(share[share > 0.0])
+            patches = drawn_patches(pixels, size, random_state, accepted=enough)
+            if estimator is not None:
+                models[size] = steps.fit_given(clone(estimator), patches)
+                estimate = alike(models[size])
+            else:
+                n_components, max_iter = budget
+                models[size] = learned(
+                    patches,
+                    picture,
+                    size,
+                    max(variance, start_noise),
+                    n_components=n_components,
+                    max_iter=max_iter,
+                    least_patches=_LEAST_NOISY if noisy else _LEAST_PATCHES,
+                    steps=steps,
+                    name=f"model of patches {size}",
+                    n_jobs=n_jobs,
+                    random_state=random_state,
+                )
+                estimate = by_region(models[size], 1.0, 1)
+            estimates.append(
+                _estimate(models[size], estimate, pixels, size, variance, steps, n_jobs)
             )
-        estimates.append(_estimate(models[size], pixels, size, variance))
-    estimate, model = np.mean(estimates, axis=0), models[smallest]
+        return np.mean(estimates, axis=0), models[smallest]
+
+    estimate, model = as_one_task(work, "inpaint", None, callbacks)
     inpainted = picture.image_of(estimate)
     return (inpainted, model) if return_estimator else inpainted
 
 
-def _estimate(model, pixels, patch_size, variance):
+def _estimate(model, estimate, pixels, patch_size, variance, steps, n_jobs):
     """Return the pixels that a model tells, missing ones and, less their noise, known ones."""
     kept = _kept_share(model, variance)
     share = _known_share(pixels, patch_size)
@@ -197,12 +211,14 @@ def _estimate(model, pixels, patch_size, variance):
     if kept == 1.0:
         told &= share < 1.0
     share = np.where(told, share, 0.0)
-    estimate = from_patches(model.reconstruct, pixels, patch_size, share)
-    cleaned = pixels + (1.0 - kept) * (estimate - pixels) if kept < 1.0 else pixels
-    estimate = np.where(np.isnan(cleaned), estimate, cleaned)
-    while np.isnan(estimate).any():
-        estimate = _filled_inwards(model, estimate, patch_size)
-    return estimate
+    restored = from_patches(
+        estimate, pixels, patch_size, steps, "picture", share=share, n_jobs=n_jobs
+    )
+    cleaned = pixels + (1.0 - kept) * (restored - pixels) if kept < 1.0 else pixels
+    restored = np.where(np.isnan(cleaned), restored, cleaned)
+    while np.isnan(restored).any():
+        restored = _filled_inwards(model, restored, patch_size, steps, n_jobs)
+    return restored
 
 
 def _known_share(pixels, patch_size):
@@ -223,13 +239,15 @@ def _kept_share(model, variance):
     return float(1.0 - min(variance / learned, 1.0))
 
 
-def _filled_inwards(model, pixels, patch_size):
+def _filled_inwards(model, pixels, patch_size, steps, n_jobs):
     """Return pixels with those filled that patches at the edge of a hole reach."""
     share = _known_share(pixels, patch_size)
     share[share == 1.0] = 0.0
     share[share < min(_LEAST_KNOWN, share.max())] = 0.0
-    estimate = from_patches(model.reconstruct, pixels, patch_size, share)
-    filled = np.where(np.isnan(pixels), estimate, pixels)
+    restored = from_patches(
+        alike(model), pixels, patch_size, steps, "hole", share=share, n_jobs=n_jobs
+    )
+    filled = np.where(np.isnan(pixels), restored, pixels)
     if np.isnan(filled).sum() == np.isnan(pixels).sum():
         raise ValueError("estimator.reconstruct returned NaN; give one that fills missing values.")
     return filled

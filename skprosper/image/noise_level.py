@@ -1,10 +1,29 @@
-"""How strong the noise of an image with holes is, told from where the image is flattest."""
+"""How strong the noise of an image is, told from where the image is flattest."""
 
 import numpy as np
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import (
+    gaussian_gradient_magnitude,
+    maximum_filter,
+    minimum_filter,
+    uniform_filter,
+)
 
-from .patches import at_places, fitting, sides_like
+from .patches import at_places, fitting, sides_like, windows_of
 
+# Share of the patches' variances, the smallest ones, that hold nothing but noise.
+_NOISE_SHARE = 1 / 8
+_NOISE_PATCH = 8
+# Side of regions that are exactly flat or crowded with saturated pixels, share of an image's
+# pixels at its least or largest value above which they are saturated, and of a region's.
+_SILENT_SIDE, _SATURATED, _CROWDED = 5, 1e-3, 0.1
+# Patches for each pixel of a patch that have to be left to estimate the noise from.
+_LEAST_EVIDENCE = 4
+# Scale in pixels at which patches are judged flat, the share of them that is flattest, and what
+# that choice takes from the variance of pure noise.
+_FLAT_SCALE = 2.0
+_FLAT_SHARE, _FLAT_GAIN = 0.25, 1 / 0.93**2
+# Places of patches that the noise is told from, of larger images drawn at random.
+_MOST_PLACES = 2**18
 # Side of a square window, and the share of them that are flattest.
 _WINDOW, _FLATTEST = 7, 0.05
 # Median size of a standard normal number.
@@ -76,3 +95,57 @@ def _beside_planes(channel):
     rest = square[sound] - np.sum(slope * product[sound], axis=-1)
     result[sound] = np.maximum(rest, 0.0) / freedom[sound]
     return result
+
+
+def noise_of_patches(pixels, n_space, random_state):
+    """Estimate the noise variance from directions in which patches vary least.
+
+    The smaller of two estimates: from all patches, and from those where the image is
+    flat at a larger scale, which have less texture. Not from patches that touch what is
+    exactly flat, or much of which is saturated, unless there are few others.
+    """
+    space = pixels.shape[:n_space]
+    side = fitting(sides_like(_NOISE_PATCH, n_space), space)
+    n_places = np.prod([length - n + 1 for length, n in zip(space, side)])
+    chosen = np.arange(n_places)
+    if n_places > _MOST_PLACES:
+        chosen = np.sort(random_state.choice(n_places, _MOST_PLACES, replace=False))
+    patches, slopes, silent = [], [], []
+    for channel in np.moveaxis(pixels.reshape(*space, -1), -1, 0):
+        windows = windows_of(channel, side)
+        places = np.unravel_index(chosen, windows.shape[:n_space])
+        patches.append(windows[places].reshape(len(chosen), -1))
+        slope = gaussian_gradient_magnitude(channel.astype(np.float64), _FLAT_SCALE)
+        slopes.append(at_places(uniform_filter(slope, side), side)[places])
+        silent.append(at_places(maximum_filter(_silent(channel), side), side)[places])
+    patches = np.concatenate(patches).astype(np.float64)
+    slopes, silent = np.concatenate(slopes), np.concatenate(silent)
+    for level in (0, 1):
+        heard = silent <= level
+        if heard.sum() > _LEAST_EVIDENCE * patches.shape[1]:
+            patches, slopes = patches[heard], slopes[heard]
+            break
+    flat = patches[slopes <= np.quantile(slopes, _FLAT_SHARE)]
+    estimate = min(
+        _least_variance(patches, _NOISE_SHARE), _FLAT_GAIN * _least_variance(flat, 2 * _NOISE_SHARE)
+    )
+    return max(estimate, _LEAST_NOISE * patches.var())
+
+
+def _silent(channel):
+    """Return where the noise does not show: 2 in exactly flat regions, 1 where saturated."""
+    flat = maximum_filter(channel, _SILENT_SIDE) == minimum_filter(channel, _SILENT_SIDE)
+    result = 2 * maximum_filter(flat, _SILENT_SIDE).astype(np.int8)
+    for extreme in (channel.min(), channel.max()):
+        saturated = channel == extreme
+        if saturated.mean() > _SATURATED:
+            # alone it may be what the image holds there; among others it is clipped
+            crowded = uniform_filter(saturated.astype(np.float64), _SILENT_SIDE) > _CROWDED
+            result = np.maximum(result, crowded)
+    return result
+
+
+def _least_variance(patches, share):
+    """Return the mean of a share of the eigenvalues of the patches' covariance."""
+    variances = np.linalg.eigvalsh(np.atleast_2d(np.cov(patches, rowvar=False)))
+    return variances[: max(1, int(share * len(variances)))].mean()

@@ -216,6 +216,11 @@ def windows_of(image, patch_size):
     return windows if image.ndim == n_space else np.moveaxis(windows, n_space, -1)
 
 
+def mean_over_space(patches, patch_size):
+    """Return the mean of each patch and channel, one axis for each of space and the channels."""
+    return patches.mean(axis=tuple(range(1, 1 + len(patch_size))), keepdims=True)
+
+
 def at_places(filtered, side):
     """Return what a filter of the size of a patch says of each patch."""
     # the window of a filter begins half its size before the pixel

@@ -1,28 +1,26 @@
-"""Pictures with holes, models of their patches, and pictures from the models' estimates."""
+"""Pictures with holes, and models of their patches."""
 
 import warnings
 from contextlib import contextmanager
 
 import numpy as np
-from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 
-from ..models import GaussianSparseCoding
 from ..priors import SpikeSlabPrior
 from ..sparse_coding import SparseCoding
 from ..validation import check_magnitude
 from .natural import SHIFT, natural_start
-from .patches import channels_last, space_of, windows_of
+from .patches import channels_last, mean_over_space, space_of, windows_of
 
 # Patches to learn from, of larger images drawn at random places.
-_MOST_PATCHES = 65_536
+MOST_PATCHES = 65_536
 # The most times of the iterations that a smaller image gets.
 _MOST_TIMES = 4
 # Components and EM iterations of volumes and signals, for which nothing was learned before.
 _UNKNOWN_COMPONENTS, _UNKNOWN_ITERATIONS = 256, 30
-# Numbers in the patches of a strip of an image.
-_STRIP = 2_000_000
+# Norm of a component less its mean, in units of the median one, that explains something.
+_LEAST_NORM = 0.2
 # Variance of a signal, at least, in units of the image's.
 _LEAST_SIGNAL = 1e-3
 
@@ -50,7 +48,7 @@ class Picture:
         True where a value is unknown, as NaN is, of the shape of the image or of its space.
     """
 
-    def __init__(self, image, channel_axis, mask):
+    def __init__(self, image, channel_axis, mask=None):
         hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
         image, pixels = checked_image(image, ensure_all_finite="allow-nan")
         self.dtype, self.channel_axis = image.dtype, channel_axis
@@ -61,7 +59,7 @@ class Picture:
             if unknown is not None:
                 unknown = self._checked(unknown, image.shape)
                 pixels = np.where(unknown, pixels.dtype.type("nan"), pixels)
-        self.pixels = pixels
+        self.pixels, self.shift = pixels, 0.0
 
     def _checked(self, mask, shape):
         """Return a mask as one of the pixels, channels last."""
@@ -89,19 +87,22 @@ class Picture:
             raise ValueError(f"image is constant, {self.least:g}: there is nothing to learn.")
         check_magnitude(pixels[~np.isnan(pixels)], "image")
 
-    def at_level(self, noise_variance):
-        """Shift the pixels such that they are mostly above 0, whatever their unit is.
-
-        A component that is active is then brightness, not darkness, as in images from 0
-        to 255. In float64: the noise may be too little for the digits of float32.
-        """
+    def measure(self, noise_variance):
+        """Find the covariance of the channels and its mean variance without the noise."""
         values = self.pixels.reshape(int(np.prod(self.space)), -1)
         variances, axes = np.linalg.eigh(_covariance(values))
         # the covariance of the channels without the noise, positive definite
         kept = np.maximum(variances - noise_variance, _LEAST_SIGNAL * variances[-1])
         self.signal = (axes * kept) @ axes.T
         self.signal_variance = kept.mean()
-        level = np.nanmean(values, dtype=np.float64)
+
+    def at_level(self):
+        """Shift the pixels such that they are mostly above 0, whatever their unit is.
+
+        A component that is active is then brightness, not darkness, as in images from 0
+        to 255. In float64: the noise may be too little for the digits of float32.
+        """
+        level = np.nanmean(self.pixels, dtype=np.float64)
         self.shift = SHIFT * self.signal_variance**0.5 - level
         self.pixels = self.pixels.astype(np.float64) + self.shift
 
@@ -114,17 +115,24 @@ class Picture:
         return image if self.channel_axis is None else np.moveaxis(image, -1, self.channel_axis)
 
 
-def drawn_patches(pixels, patch_size, random_state, accepted):
+def drawn_patches(
+    pixels, patch_size, random_state, *, smooth=None, accepted=None, most=MOST_PATCHES
+):
     """Return patches to learn from, as many as learning needs.
 
-    Of those that ``accepted``, an array over the places, allows.
+    Less the means of the patches of ``smooth``, where it is given; of those that
+    ``accepted``, an array over the places, allows.
     """
     windows = windows_of(pixels, patch_size)
-    chosen = np.flatnonzero(accepted)
-    if len(chosen) > _MOST_PATCHES:
-        chosen = np.sort(random_state.choice(chosen, _MOST_PATCHES, replace=False))
-    patches = windows[np.unravel_index(chosen, accepted.shape)]
-    return patches.reshape(len(chosen), -1)
+    places = windows.shape[: len(patch_size)]
+    chosen = np.arange(np.prod(places)) if accepted is None else np.flatnonzero(accepted)
+    if len(chosen) > most:
+        chosen = np.sort(random_state.choice(chosen, most, replace=False))
+    chosen = np.unravel_index(chosen, places)
+    patches = windows[chosen]
+    if smooth is not None:
+        patches = patches - mean_over_space(windows_of(smooth, patch_size)[chosen], patch_size)
+    return patches.reshape(len(patches), -1)
 
 
 def times_more(patches):
@@ -132,7 +140,7 @@ def times_more(patches):
 
     Of few patches they are cheap, and components have more to adapt.
     """
-    return int(np.clip(_MOST_PATCHES // len(patches), 1, _MOST_TIMES))
+    return int(np.clip(MOST_PATCHES // len(patches), 1, _MOST_TIMES))
 
 
 def learned(
@@ -144,6 +152,9 @@ def learned(
     n_components,
     max_iter,
     least_patches,
+    steps,
+    name,
+    centred=False,
     **settings,
 ):
     """Return a model of patches, fitted from what natural images have in common.
@@ -161,30 +172,53 @@ def learned(
         there is no start, and the numbers are of their own.
     least_patches : int
         Patches for each component.
+    steps : steps of `as_one_task`
+        Of which the fit is one.
+    name : str
+        Its name.
+    centred : bool
+        Whether the patches are less their means: components are too, and slabs have mean 0.
     settings : dict
-        Other parameters of the model, and "callbacks".
+        Other parameters of the model.
     """
     n_components = max(1, min(n_components, len(patches) // least_patches))
     max_iter *= times_more(patches)
-    callbacks = settings.pop("callbacks") or ()
     if len(patch_size) == 2:
         components, prior = natural_start(patch_size, picture.signal / picture.signal_variance)
         components = picture.signal_variance**0.5 * components
+        if centred:
+            components, prior = _without_means(components, prior, patch_size)
         first = np.argsort(-prior.probability, kind="stable")[:n_components]
         model = SparseCoding(
             len(first),
             prior=SpikeSlabPrior(
-                prior.probability[first], prior.mean[first], prior.covariance[first]
+                prior.probability[first],
+                prior.mean[first],
+                prior.covariance[first],
+                learn_mean=not centred,
             ),
             components_init=components[first].astype(patches.dtype),
             annealing=None,
         )
     else:
-        model = GaussianSparseCoding(min(n_components, _UNKNOWN_COMPONENTS))
+        model = SparseCoding(
+            min(n_components, _UNKNOWN_COMPONENTS), prior=SpikeSlabPrior(learn_mean=not centred)
+        )
         max_iter = _UNKNOWN_ITERATIONS
     model.set_params(noise_init=noise_variance, max_iter=max_iter, tol=1e-3, **settings)
     with on_a_budget():
-        return model.set_callbacks(*callbacks).fit(patches)
+        return steps.fit(model, patches, name)
+
+
+def _without_means(components, prior, patch_size):
+    """Return components less their means and slabs as wide, of mean 0."""
+    shaped = components.reshape(len(components), *patch_size, -1)
+    means = mean_over_space(shaped, patch_size)
+    shaped = (shaped - means).reshape(components.shape)
+    norms = np.linalg.norm(shaped, axis=1)
+    kept = norms > _LEAST_NORM * np.median(norms)
+    second = prior.covariance + prior.mean**2
+    return shaped[kept], SpikeSlabPrior(prior.probability[kept], np.zeros(kept.sum()), second[kept])
 
 
 @contextmanager
@@ -195,51 +229,6 @@ def on_a_budget():
         for message in ("A wider truncation would add", "What was learned is at a limit"):
             warnings.filterwarnings("ignore", message=message)
         yield
-
-
-def from_patches(estimate, pixels, patch_size, weights):
-    """Return the mean over all patches of what ``estimate`` makes of each, strip by strip.
-
-    Parameters
-    ----------
-    estimate : callable
-        Takes patches (n_patches, n_features), returns as many.
-    pixels : ndarray of shape space + channels
-    patch_size : tuple of ints
-    weights : ndarray over the places of patches
-        Of a patch in the mean; 0 leaves it out.
-
-    Returns
-    -------
-    estimates : ndarray of the shape of ``pixels``, float64
-        NaN where there is no patch.
-    """
-    windows = windows_of(pixels, patch_size)
-    n_space = len(patch_size)
-    places = windows.shape[:n_space]
-    n_features = int(np.prod(windows.shape[n_space:]))
-    over_channels = (slice(None),) * n_space + (None,) * (pixels.ndim - n_space)
-    total, weight = np.zeros(pixels.shape), np.zeros(pixels.shape[:n_space])
-    height = max(1, _STRIP // int(np.prod(places[1:]) * n_features))
-    for top in range(0, places[0], height):
-        strip, share = windows[top : top + height], weights[top : top + height]
-        used = share > 0
-        estimates = np.zeros(strip.shape)
-        if used.any():
-            with config_context(transform_output="default"):
-                restored = np.asarray(estimate(strip[used].reshape(-1, n_features)))
-            estimates[used] = restored.reshape(-1, *strip.shape[n_space:])
-            estimates *= share.reshape(share.shape + (1,) * (strip.ndim - n_space))
-        # rows of patches from the top down: strips of any height add up alike
-        for where in np.ndindex(*patch_size):
-            where = (patch_size[0] - 1 - where[0],) + where[1:]
-            part = estimates[(slice(None),) * n_space + where]
-            start = (where[0] + top,) + where[1:]
-            there = tuple(slice(i, i + n) for i, n in zip(start, part.shape))
-            total[there] += part
-            weight[there] += share
-    weight = weight[over_channels]
-    return np.divide(total, weight, out=np.full(pixels.shape, np.nan), where=weight > 0)
 
 
 def _covariance(values):

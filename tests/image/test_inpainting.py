@@ -110,12 +110,10 @@ def test_volumes():
     assert psnr(inpainted, clean, 255) > psnr(filled, clean, 255) + 3
 
 
-def test_strips_and_workers_do_not_matter(monkeypatch):
+def test_workers_do_not_matter():
     image, missing = stripes(40), holes((40, 40))
     whole = inpaint(image, missing, **SETTINGS)
     assert_array_equal(inpaint(image, missing, n_jobs=2, **SETTINGS), whole)
-    monkeypatch.setattr("skprosper.image.restoration._STRIP", 33 * 64 * 5)
-    assert_array_equal(inpaint(image, missing, **SETTINGS), whole)
 
 
 def test_the_model_may_be_given():

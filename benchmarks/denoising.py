@@ -1,14 +1,12 @@
 """Denoising of photographs: skprosper.image.denoise beside BM3D and dictionary learners.
 
 Images of 256 x 256 under Gaussian noise of standard deviation 15, 25 and 50: the test set
-of benchmarks/photographs.py, or with ``--development`` the development set, or with
-``--eight`` the images on which `denoise` was tuned. BM3D and the dictionary learners (K-SVD
-of dictlearn, MiniBatchDictionaryLearning of scikit-learn, both with orthogonal matching
-pursuit up to the error of the noise) are told the noise; skprosper infers it. With
-``--colour`` images that have it, and BM3D for colour. Prints PSNR in dB (after clipping to
-0..255), mean and
-spread over the seeds of the noise, the seconds and the inferred noise, then means over
-the images.
+of benchmarks/photographs.py, or with ``--development`` the images that start values and
+constants come from. BM3D and the dictionary learners (K-SVD of dictlearn,
+MiniBatchDictionaryLearning of scikit-learn, both with orthogonal matching pursuit up to the
+error of the noise) are told the noise; skprosper infers it. With ``--colour`` images that
+have it, and BM3D for colour. Prints PSNR in dB (after clipping to 0..255), mean and spread
+over the seeds of the noise, the seconds and the inferred noise, then means over the images.
 """
 
 import argparse
@@ -17,7 +15,7 @@ from time import perf_counter
 import bm3d
 import dictlearn
 import numpy as np
-from photographs import DEVELOPMENT, EIGHT, TEST, full_size, of_eight, photograph
+from photographs import ASIDE, DEVELOPMENT, TEST, full_size, photograph
 from sklearn.decomposition import MiniBatchDictionaryLearning
 
 from skprosper.image import denoise, extract_patches, reconstruct_from_patches
@@ -89,7 +87,7 @@ def table(sigma, names, methods):
     print(f"\nnoise {sigma}{'':14}" + "".join(f"{method:>20}" for method in methods), flush=True)
     rows = []
     for name in names:
-        image = of_eight(name) if options.eight else photograph(name, options.colour)
+        image = photograph(name, options.colour)
         scores, seconds = np.empty((2, len(methods), options.seeds))
         inferred.clear()
         for seed in range(options.seeds):
@@ -110,18 +108,15 @@ def table(sigma, names, methods):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", nargs="+", default=None, choices=TEST + DEVELOPMENT)
+    parser.add_argument("--images", nargs="+", default=None, choices=TEST + DEVELOPMENT + ASIDE)
     parser.add_argument("--development", action="store_true")
-    parser.add_argument("--eight", action="store_true")
     parser.add_argument("--colour", action="store_true")
     parser.add_argument("--sigmas", nargs="+", type=int, default=[15, 25, 50])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--methods", nargs="+", default=["full", "fast", "BM3D"], choices=METHODS)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    chosen = options.images or (
-        EIGHT if options.eight else DEVELOPMENT if options.development else TEST
-    )
+    chosen = options.images or (DEVELOPMENT + ASIDE if options.development else TEST)
     if options.colour:
         chosen = [name for name in chosen if full_size(name, colour=True).ndim == 3]
     inferred = []

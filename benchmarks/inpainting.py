@@ -12,7 +12,7 @@ from time import perf_counter
 
 import bm3d
 import numpy as np
-from photographs import DEVELOPMENT, TEST, full_size, photograph
+from photographs import ASIDE, DEVELOPMENT, TEST, full_size, photograph
 from skimage.restoration import inpaint_biharmonic
 
 from skprosper.image import inpaint
@@ -47,7 +47,9 @@ METHODS = {
 def table(share, sigma, names):
     """Print the rows of one share of missing values and their mean."""
     noise = f", noise {sigma}" if sigma else ""
-    print(f"\n{share:.0%} missing{noise:14}" + "".join(f"{method:>18}" for method in METHODS))
+    print(
+        f"\n{share:.0%} missing{noise:14}" + "".join(f"{method:>18}" for method in options.methods)
+    )
     rows = []
     for name in names:
         image = photograph(name, options.colour)
@@ -55,7 +57,7 @@ def table(share, sigma, names):
         missing = rng.random(image.shape) < share
         observed = image + sigma * rng.standard_normal(image.shape)
         text, row = f"{name:26}", []
-        for method in METHODS.values():
+        for method in (METHODS[name] for name in options.methods):
             start = perf_counter()
             result = method(observed, missing, float(sigma))
             seconds = perf_counter() - start
@@ -68,14 +70,15 @@ def table(share, sigma, names):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", nargs="+", default=None, choices=TEST + DEVELOPMENT)
+    parser.add_argument("--images", nargs="+", default=None, choices=TEST + DEVELOPMENT + ASIDE)
     parser.add_argument("--development", action="store_true")
     parser.add_argument("--colour", action="store_true")
     parser.add_argument("--shares", nargs="+", type=float, default=[0.5, 0.8])
     parser.add_argument("--sigmas", nargs="+", type=int, default=[0, 25])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    chosen = options.images or (DEVELOPMENT if options.development else TEST)
+    chosen = options.images or (DEVELOPMENT + ASIDE if options.development else TEST)
     if options.colour:
         chosen = [name for name in chosen if full_size(name, colour=True).ndim == 3]
     for level in options.sigmas:

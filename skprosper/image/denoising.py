@@ -25,7 +25,7 @@ _FAST = {"coarse": (128, 5), "fine": (1024, 2), "pruned": 2, "rounds": 1}
 _COARSE_SHARE = 3
 # Patches overlap: averaging them reduces noise but not what shrinking took away, so a
 # patch is shrunk less than would be best for it alone.
-_SHRINKAGE = 0.65
+_SHRINKAGE = 0.7
 # The largest number of components is one per so many patches.
 _LEAST_PATCHES = 32
 # A component used by no more patches than this fits their noise.

@@ -7,6 +7,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn import config_context
 
+from ..parallel.chunks import one_blas_thread
 from ..priors import SpikeSlabPrior
 from .patches import mean_over_space, windows_of
 
@@ -86,13 +87,15 @@ def from_patches(
     # in threads, whatever the backend: what the regions share is not sent
     workers = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator")
     regions = _regions(windows.shape[:n_space])
-    parts = workers(delayed(restored)(region) for region in regions)
-    for region, part, shares in steps.parts(parts, len(regions), name):
-        there = tuple(
-            slice(places.start, places.start + n) for places, n in zip(region, shares.shape)
-        )
-        total[there] += part
-        weight[there] += shares
+    # products of matrices on one thread each: with more their last bits depend on what else runs
+    with one_blas_thread():
+        parts = workers(delayed(restored)(region) for region in regions)
+        for region, part, shares in steps.parts(parts, len(regions), name):
+            there = tuple(
+                slice(places.start, places.start + n) for places, n in zip(region, shares.shape)
+            )
+            total[there] += part
+            weight[there] += shares
     weight = weight.reshape(weight.shape + (1,) * (pixels.ndim - n_space))
     return np.divide(total, weight, out=np.full(pixels.shape, np.nan), where=weight > 0.0)
 

@@ -101,7 +101,7 @@ def parameters(options):
     """Print what is recovered of data with missing values, and without."""
     print("model  missing  found  least cosine  pi error  sigma error   (medians over seeds)")
     for model in options.models:
-        for share in (0.0, 0.2, 0.5, 0.8):
+        for share in options.shares:
             rows = []
             for seed in range(min(options.seeds, 5)):
                 X, codes, true, noise = bars(model, 5, seed, 4000)
@@ -162,6 +162,8 @@ if __name__ == "__main__":
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
+    shares = [0.0, 0.2, 0.5, 0.8]
+    parser.add_argument("--shares", nargs="+", type=float, default=shares, help="of parameters")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     for study in options.studies:

@@ -38,10 +38,11 @@ def bounds(model, X, n_components, seeds, verbose, **params):
     return np.transpose(reached)
 
 
-def study(model, X, n_components, seeds, verbose):
+def study(model, X, options):
     """Print the rows of a model: with its defaults, and without annealing."""
-    default = bounds(model, X, n_components, seeds, verbose)
-    plain = bounds(model, X, n_components, seeds, verbose, annealing=None)
+    fits = options.components, options.seeds, options.verbose
+    default = bounds(model, X, *fits, center=options.center)
+    plain = bounds(model, X, *fits, center=options.center, annealing=None)
     for name, (reached, seconds) in {"defaults": default, "annealing=None": plain}.items():
         best, worst = reached.max(), reached.min()
         gain = f"{np.min(default[0] - plain[0]):12.2f}" if name == "defaults" else 12 * " "
@@ -58,10 +59,11 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--components", type=int, default=288)
+    parser.add_argument("--center", choices=["best", "zero"], default="best")
     parser.add_argument("--verbose", action="store_true", help="print every run")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     patches = load_image_patches(options.samples, patch_size=12, random_state=0)
     print("model                    worst      best   spread  least gain   seconds")
     for name in options.models:
-        study(name, patches, options.components, options.seeds, options.verbose)
+        study(name, patches, options)

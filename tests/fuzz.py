@@ -359,7 +359,7 @@ def check_methods(model, X):
     assert np.all(posterior.probabilities.sum(axis=1) <= 1.001), "probabilities beyond 1"
     samples, codes = model.sample(3)
     finite(samples, "sample")
-    finite(model.bic(X), "bic") if hasattr(model, "bic") else None
+    finite(model.bic(X), "bic")
     check_density(model, X, scores)
 
 

@@ -1,11 +1,11 @@
 """Denoising of images whose noise is unknown."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, validate_params
+from sklearn.utils._param_validation import Interval, validate_params
 
 from ..models import GaussianSparseCoding
 from ..priors import SpikeSlabPrior
@@ -13,7 +13,14 @@ from .noise_level import noise_of_patches
 from .patches import check_patch_size, fitting, sides_like
 from .progress import as_one_task
 from .regions import alike, by_region, from_patches
-from .restoration import MOST_PATCHES, Picture, checked_image, drawn_patches, learned, on_a_budget
+from .restoration import (
+    CONSTRAINTS,
+    MOST_PATCHES,
+    Picture,
+    drawn_patches,
+    learned,
+    on_a_budget,
+)
 
 # Side of a patch in pixels, and where noise prevails.
 _PATCH, _WIDE_PATCH = 8, 10
@@ -35,17 +42,9 @@ _FLOAT32_NOISE = 1e-3
 
 
 @validate_params(
-    {
-        "image": ["array-like"],
-        "estimator": [HasMethods(["fit", "reconstruct"]), None],
+    CONSTRAINTS
+    | {
         "noise_variance": [Interval(Real, 0, None, closed="neither"), None],
-        "patch_size": [Interval(Integral, 2, None, closed="left"), tuple, None],
-        "fast": ["boolean"],
-        "channel_axis": [Integral, None],
-        "callbacks": [list, tuple, None],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-        "return_estimator": ["boolean"],
     },
     prefer_skip_nested_validation=True,
 )
@@ -152,8 +151,7 @@ def denoise(
     """
     if np.ma.is_masked(image):
         raise ValueError("image is a masked array with hidden values; use inpaint.")
-    checked_image(image)
-    picture = Picture(image, channel_axis)
+    picture = Picture(image, channel_axis, holes=False)
     space, n_space = picture.space, picture.n_space
     adaptive = patch_size is None
     if adaptive:

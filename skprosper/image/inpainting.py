@@ -1,18 +1,18 @@
 """Inpainting: values of an image that are missing, and noise on those that are not."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from scipy.ndimage import uniform_filter
 from sklearn.base import clone
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, validate_params
+from sklearn.utils._param_validation import Interval, validate_params
 
 from .noise_level import noise_beside_holes
 from .patches import at_places, check_patch_size, fitting, sides_like
 from .progress import as_one_task
 from .regions import alike, by_region, from_patches
-from .restoration import Picture, drawn_patches, learned
+from .restoration import CONSTRAINTS, Picture, drawn_patches, learned
 
 # Side of a square patch: components and EM iterations. The start values know more of what
 # is missing than many iterations on what is there.
@@ -30,18 +30,10 @@ _ALL_KNOWN = 1.0 - 1e-9
 
 
 @validate_params(
-    {
-        "image": ["array-like"],
+    CONSTRAINTS
+    | {
         "mask": ["array-like", None],
-        "estimator": [HasMethods(["fit", "reconstruct"]), None],
         "noise_variance": [Interval(Real, 0, None, closed="left"), None],
-        "patch_size": [Interval(Integral, 2, None, closed="left"), tuple, None],
-        "fast": ["boolean"],
-        "channel_axis": [Integral, None],
-        "callbacks": [list, tuple, None],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-        "return_estimator": ["boolean"],
     },
     prefer_skip_nested_validation=True,
 )

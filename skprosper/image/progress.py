@@ -11,11 +11,14 @@ class Restoration(CallbackSupportMixin, BaseEstimator):
     """What a call of `denoise` or `inpaint` is to scikit-learn's callbacks: a fit."""
 
     @with_callbacks
-    def fit(self, work, name, n_steps):
-        """Return ``work(steps)``, a task of this name and number of steps."""
+    def fit(self, work, name, n_steps, of_fits):
+        """Return ``work(steps)``, a task of this name and number of steps, None: not known.
+
+        ``of_fits`` are the callbacks that hear of each fit as of one by itself.
+        """
         context = self._init_callback_context(task_name=name, max_subtasks=n_steps)
         context.call_on_fit_task_begin(estimator=self)
-        result = work(_Steps(self, context))
+        result = work(_Steps(self, context, of_fits))
         context.call_on_fit_task_end(estimator=self)
         return result
 
@@ -27,22 +30,21 @@ def as_one_task(work, name, n_steps, callbacks):
     """
     callbacks = callbacks or ()
     whole = [callback for callback in callbacks if isinstance(callback, AutoPropagatedCallback)]
-    call = Restoration().set_callbacks(*whole)
-    call.of_fits_ = [callback for callback in callbacks if callback not in whole]
-    return call.fit(work, name, n_steps)
+    of_fits = [callback for callback in callbacks if callback not in whole]
+    return Restoration().set_callbacks(*whole).fit(work, name, n_steps, of_fits)
 
 
 class _Steps:
     """The steps of a call: fits of models, and pictures put together."""
 
-    def __init__(self, call, context):
-        self._call, self._context = call, context
+    def __init__(self, call, context, of_fits):
+        self._call, self._context, self._of_fits = call, context, of_fits
 
     def fit(self, model, patches, name):
         """Fit a model of ours, the callbacks listening."""
         step = self._context.subcontext(task_name=name)
         # inside: the begin and end of the fit are those of the step
-        with step.propagate_callback_context(model.set_callbacks(*self._call.of_fits_)):
+        with step.propagate_callback_context(model.set_callbacks(*self._of_fits)):
             step.call_on_fit_task_begin(estimator=self._call)
             model.fit(patches)
             step.call_on_fit_task_end(estimator=self._call)

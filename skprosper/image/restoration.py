@@ -2,10 +2,12 @@
 
 import warnings
 from contextlib import contextmanager
+from numbers import Integral
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
+from sklearn.utils._param_validation import HasMethods, Interval
 
 from ..priors import SpikeSlabPrior
 from ..sparse_coding import SparseCoding
@@ -13,6 +15,18 @@ from ..validation import check_magnitude
 from .natural import SHIFT, natural_start
 from .patches import channels_last, mean_over_space, space_of, windows_of
 
+# Of the parameters that `denoise` and `inpaint` share, for `validate_params`.
+CONSTRAINTS = {
+    "image": ["array-like"],
+    "estimator": [HasMethods(["fit", "reconstruct"]), None],
+    "patch_size": [Interval(Integral, 2, None, closed="left"), tuple, None],
+    "fast": ["boolean"],
+    "channel_axis": [Integral, None],
+    "callbacks": [list, tuple, None],
+    "n_jobs": [Integral, None],
+    "random_state": ["random_state"],
+    "return_estimator": ["boolean"],
+}
 # Patches to learn from, of larger images drawn at random places.
 MOST_PATCHES = 65_536
 # The most times of the iterations that a smaller image gets.
@@ -23,16 +37,6 @@ _UNKNOWN_COMPONENTS, _UNKNOWN_ITERATIONS = 256, 30
 _LEAST_NORM = 0.2
 # Variance of a signal, at least, in units of the image's.
 _LEAST_SIGNAL = 1e-3
-
-
-def checked_image(image, **options):
-    """Return an image as an array and its pixels as one of floats; options of `check_array`."""
-    image = np.asarray(image)
-    if image.dtype.kind not in "iuf":
-        raise ValueError(f"image has dtype {image.dtype}; give an image of integers or floats.")
-    dtype = np.float32 if image.dtype == np.float32 else np.float64
-    options |= dict(dtype=dtype, ensure_2d=False, allow_nd=True, input_name="image")
-    return image, check_array(image, **options)
 
 
 class Picture:
@@ -46,11 +50,13 @@ class Picture:
         The axis of its channels.
     mask : array-like of bool or None
         True where a value is unknown, as NaN is, of the shape of the image or of its space.
+    holes : bool
+        Whether values may be unknown.
     """
 
-    def __init__(self, image, channel_axis, mask=None):
+    def __init__(self, image, channel_axis, mask=None, holes=True):
         hidden = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
-        image, pixels = checked_image(image, ensure_all_finite="allow-nan")
+        image, pixels = _checked(image, "allow-nan" if holes else True)
         self.dtype, self.channel_axis = image.dtype, channel_axis
         pixels = channels_last(pixels, channel_axis)
         self.space = space_of(pixels.shape, channel_axis)
@@ -229,6 +235,23 @@ def on_a_budget():
         for message in ("A wider truncation would add", "What was learned is at a limit"):
             warnings.filterwarnings("ignore", message=message)
         yield
+
+
+def _checked(image, finite):
+    """Return an image as an array, and its pixels as one of floats."""
+    image = np.asarray(image)
+    if image.dtype.kind not in "iuf":
+        raise ValueError(f"image has dtype {image.dtype}; give an image of integers or floats.")
+    dtype = np.float32 if image.dtype == np.float32 else np.float64
+    pixels = check_array(
+        image,
+        dtype=dtype,
+        ensure_2d=False,
+        allow_nd=True,
+        ensure_all_finite=finite,
+        input_name="image",
+    )
+    return image, pixels
 
 
 def _covariance(values):

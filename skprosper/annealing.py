@@ -15,6 +15,8 @@ _SCHEDULES = {  # name: values allowed, value of plain EM, what it is called in 
     "data_share": (Interval(Real, 0, 1, closed="right"), 1.0, "share of data used"),
     "data_cut": (Interval(Real, 0, 1, closed="both"), 0.0, "data truncation"),
 }
+# Data points that hot iterations draw: at least, and for each component.
+_ROWS, _ROWS_PER_COMPONENT = 4096, 20
 
 
 class Annealing(BaseEstimator):
@@ -55,9 +57,11 @@ class Annealing(BaseEstimator):
         Schedule of the standard deviation of noise added to the logarithm of the noise
         variance.
 
-    data_share : float or array-like of (position, value) pairs, default=1.0
+    data_share : "auto", float or array-like of (position, value) pairs, default="auto"
         Schedule of the share of the data points, in (0, 1], that an iteration draws at
-        random and learns from.
+        random and learns from. "auto" takes all at T = 1, and the fewer the hotter it is:
+        s^(1 - 1 / T), where s is the share that has twenty data points per component and
+        4096 at least.
 
     data_cut : float or array-like of (position, value) pairs, default=0.0
         Schedule of data truncation, in [0, 1]. With 1 EM leaves out as many data points
@@ -98,6 +102,7 @@ class Annealing(BaseEstimator):
 
     _parameter_constraints = {
         **{name: [allowed, "array-like"] for name, (allowed, _, _) in _SCHEDULES.items()},
+        "data_share": [StrOptions({"auto"}), _SCHEDULES["data_share"][0], "array-like"],
         "target": [StrOptions({"balanced", "joint", "likelihood"})],
         "hold_prior": ["boolean"],
         "reseed": ["boolean"],
@@ -110,7 +115,7 @@ class Annealing(BaseEstimator):
         components_noise=((0.0, 0.05), (0.3, 0.0)),
         prior_noise=0.0,
         variance_noise=0.0,
-        data_share=1.0,
+        data_share="auto",
         data_cut=0.0,
         hold_prior=True,
         reseed=True,
@@ -129,8 +134,9 @@ class Annealing(BaseEstimator):
         """Return the `AnnealingStep` at a position of the run, from 0 to 1."""
         self._validate_params()
         values = {
-            name: _interpolated(name, getattr(self, name), allowed, position)
+            name: _interpolated(name, value, allowed, position)
             for name, (allowed, _, _) in _SCHEDULES.items()
+            if not isinstance(value := getattr(self, name), str)
         }
         return AnnealingStep(**values, target=self.target)
 
@@ -157,7 +163,7 @@ class Annealing(BaseEstimator):
         shown = {}
         for name, (_, plain, label) in _SCHEDULES.items():
             values = np.array([np.ravel(getattr(step, name))[0] for step in steps])
-            if np.any(values != plain):
+            if values[0] is not None and np.any(values != plain):
                 shown[label] = values
         return shown
 
@@ -171,7 +177,7 @@ class AnnealingStep:
         components_noise=0.0,
         prior_noise=0.0,
         variance_noise=0.0,
-        data_share=1.0,
+        data_share=None,
         data_cut=0.0,
         target="balanced",
     ):
@@ -190,11 +196,18 @@ class AnnealingStep:
             return T, T if self.target == "joint" else 1.0
         return T, _balanced(T, prior, n_components, n_candidates)
 
+    def share(self, n_points, n_components):
+        """Return the share that is drawn of so many data points."""
+        if self.data_share is not None:
+            return self.data_share
+        enough = max(_ROWS, _ROWS_PER_COMPONENT * n_components)
+        return min(1.0, enough / n_points) ** (1.0 - 1.0 / self.temperature)
+
     @property
     def exact(self):
         """Whether the iteration is EM without disturbance, on the data it shall fit."""
         noise = self.components_noise, self.prior_noise, self.variance_noise
-        return self.temperature == 1.0 and not any(noise) and self.data_share == 1.0
+        return self.temperature == 1.0 and not any(noise) and self.data_share in (None, 1.0)
 
 
 def _balanced(hottest, prior, n_components, n_candidates):

@@ -88,8 +88,10 @@ class LinearSuperposition(_Superposition):
         return codes @ components
 
     @staticmethod
-    def updated(parameters, statistics, learn):
+    def updated(parameters, statistics, learn, rows=None):
         """Return new components, offset and residual second moment (exact M-step).
+
+        Of all components, or of those of some ``rows`` with the others as they are.
 
         With an offset m the data of the statistics are y - m, and a latent that is
         always 1 carries the change of m.
@@ -109,7 +111,7 @@ class LinearSuperposition(_Superposition):
             second = np.block([[second, codes[:, None]], [codes, weight]])
         before = W
         if "components" in learn:
-            W = solve_semidefinite(second, cross, W, amplitudes)
+            W = solve_semidefinite(second, cross, W, amplitudes, rows)
         elif offset is not None:
             W = W.copy()
             W[-1] = (cross[-1] - second[-1, :-1] @ W[:-1]) / second[-1, -1]
@@ -124,16 +126,18 @@ class LinearSuperposition(_Superposition):
         return W[:-1], offset + W[-1], residual
 
 
-def solve_semidefinite(second, cross, previous, amplitudes):
+def solve_semidefinite(second, cross, previous, amplitudes, rows=None):
     """Solve ``second @ W = cross``; keep ``previous`` where second has no say.
 
-    second is positive semi-definite, (H, H); a latent that no data point uses is a
-    zero row of it. W, cross and previous are (H, D). ``amplitudes`` (H,) are the units
-    in which the latents compare.
+    For all rows of W, or for some with the others as they were. second is positive
+    semi-definite, (H, H); a latent that no data point uses is a zero row of it. W, cross
+    and previous are (H, D). ``amplitudes`` (H,) are the units in which the latents compare.
     """
     square = np.diag(second)
     usage = square / amplitudes**2
     used = usage > _UNUSED * usage.max(initial=0.0)
+    if rows is not None:
+        used &= np.isin(np.arange(len(used)), rows)
     W = previous.copy()
     if not used.any():
         return W
@@ -273,8 +277,10 @@ class MagnitudeMaximumSuperposition(_Superposition):
         return np.where(wins, 0.9 * np.sign(one) * rival, one)
 
     @classmethod
-    def updated(cls, parameters, statistics, learn):
+    def updated(cls, parameters, statistics, learn, rows=None):
         """Return new components, no offset and the mean squared error.
+
+        Of all components, or of those of some ``rows`` with the others as they are.
 
         An entry of a component becomes the mean of the data that it explains alone,
         W_hd = sum <A_hd s_h y_d> / sum <A_hd s_h^2>, or the nearest value allowed; one
@@ -287,6 +293,8 @@ class MagnitudeMaximumSuperposition(_Superposition):
         if "components" in learn:
             attained = statistics["denominator"]
             used = attained > _UNATTAINED * attained.max(initial=0.0)
+            if rows is not None:
+                used &= np.isin(np.arange(len(W)), rows)[:, None]
             W = W.copy()
             np.divide(statistics["numerator"], attained, out=W, where=used)
             W = cls.allowed(W)

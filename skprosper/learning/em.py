@@ -51,9 +51,12 @@ class Run:
         self.last_step = before, self.parameters
 
 
-def maximised(parameters, statistics, superposition, learn, floor):
-    """Return the parameters that maximise the expected log-joint of the statistics."""
-    components, offset, residual = superposition.updated(parameters, statistics, learn)
+def maximised(parameters, statistics, superposition, learn, floor, rows=None):
+    """Return the parameters that maximise the expected log-joint of the statistics.
+
+    With all components, or those of some ``rows`` alone.
+    """
+    components, offset, residual = superposition.updated(parameters, statistics, learn, rows)
     prior, noise = parameters.prior, parameters.noise
     if "prior" in learn:
         prior = prior.updated(statistics)
@@ -70,9 +73,9 @@ def canonical(parameters, learn):
     return replace(parameters, components=components, prior=prior)
 
 
-def m_step(parameters, statistics, superposition, learn, floor):
+def m_step(parameters, statistics, superposition, learn, floor, rows=None):
     """Return the canonical parameters of the M-step."""
-    return canonical(maximised(parameters, statistics, superposition, learn, floor), learn)
+    return canonical(maximised(parameters, statistics, superposition, learn, floor, rows), learn)
 
 
 def _disturbed(parameters, step, unit, learn, superposition, random_state):
@@ -98,8 +101,6 @@ class _Iteration:
     """One iteration of EM under annealing: E-step, M-step, lower bound."""
 
     def __init__(self, problem, parameters, step, random_state):
-        if step.data_share < 1.0:
-            problem = problem.drawn(step.data_share, random_state)
         n_components = len(parameters.components)
         self.problem, self.parameters, self.correction = problem, parameters, 1.0
         n_candidates = problem.truncation.n_candidates
@@ -111,14 +112,15 @@ class _Iteration:
             max_changes = problem.truncation.max_changes
             self.correction = correction(activity, max_changes, step.data_cut)
             self.problem, bound = truncated(problem, e_step, activity, step.data_cut)
-        self.statistics, self.bound = self.problem.expectations(e_step)
+        share = step.share(problem.size, n_components)
+        self.statistics, self.bound = self.problem.expectations(e_step, share, random_state)
         if bound is not None and step.temperature == 1.0:
             self.bound = bound
 
-    def maximised(self, learn, floor, steady):
+    def maximised(self, learn, floor, steady, rows=None):
         """Return the parameters of the M-step."""
         superposition = self.problem.superposition
-        parameters = m_step(self.parameters, self.statistics, superposition, learn, floor)
+        parameters = m_step(self.parameters, self.statistics, superposition, learn, floor, rows)
         if steady and "components" in learn:
             parameters = superposition.steadied(self.parameters, parameters, self.statistics)
         observed = self.problem.moments.observed
@@ -130,24 +132,24 @@ class _Iteration:
         return replace(parameters, prior=parameters.prior.rescaled(self.correction))
 
 
-def _escape(problem, run, step, learn, floor, most, settled, random_state):
+def _escape(problem, run, step, learn, floor, most, settled, change, random_state):
     """Move the run out of a poor optimum; where no move helps it has settled."""
 
-    def em(parameters):
+    def em(problem, parameters, rows):
         iteration = _Iteration(problem, parameters, step, random_state)
-        return iteration.bound, iteration.maximised(learn, floor, steady=True)
+        return iteration.bound, iteration.maximised(learn, floor, steady=True, rows=rows)
 
-    better, spent = escape(
+    better, spent, run.settled = escape(
         problem,
         run.parameters,
         run.lower_bound,
         em,
         most=most,
         settled=settled,
+        pace=change if change >= settled else 0.0,
         random_state=random_state,
     )
     run.spent += spent
-    run.settled = better is None
     if better is not None:
         run.parameters, run.previous, run.waited = better, -np.inf, 0
         run.last_step = None
@@ -213,7 +215,8 @@ def run_em(
             run.waited += 1
             if run.waited > 1 and (change < max(tol, _SETTLED) or run.waited > WAIT):
                 most = max_iter - run.spent
-                _escape(problem, run, step, learn, floor, most, max(tol, _SETTLED), random_state)
+                settled = max(tol, _SETTLED)
+                _escape(problem, run, step, learn, floor, most, settled, change, random_state)
         ahead = max_iter - len(run.lower_bounds)
         run.lost = plain and not fell and np.isfinite(gain) and bound + _HOPE * ahead * gain < rival
         if on_iteration(run):

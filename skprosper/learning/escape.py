@@ -20,7 +20,7 @@ from scipy import linalg
 from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
-from .initialisation import few, few_rows, rows_at
+from .sampling import few, few_rows, rows_at
 
 # Iterations of EM in which a move has to raise the bound.
 TRIAL = 10
@@ -28,6 +28,8 @@ TRIAL = 10
 RAISE = 1e-2
 # Data points for each component without which no moves are made.
 ENOUGH = 10
+# Data points that moves are judged by: at least, and for each component.
+_JUDGES, _JUDGES_PER_COMPONENT = 4096, 20
 # Iterations after which EM looks for moves, settled or not.
 WAIT = 6
 # Correlation of latents that are made of each other, and of those that surely are.
@@ -57,35 +59,83 @@ class Move(NamedTuple):
     touches: tuple  # latents it reads or writes
 
 
-def escape(problem, parameters, bound, em, *, most, settled, random_state):
-    """Try moves until one raises the bound.
+def escape(problem, parameters, bound, em, *, most, settled, pace, random_state):
+    """Try moves until one raises the bound; on a sample, all of them, and keep those that do.
 
-    ``em(parameters)`` returns the lower bound of parameters and those of the next
-    iteration. Moves have ``TRIAL`` iterations to raise it, all together ``most``.
+    ``em(problem, parameters, rows)`` returns the lower bound of parameters and those of
+    the next iteration, where components have changed in these rows alone, or, if that is
+    None, in all. A move has ``TRIAL`` iterations to raise the bound in. Where there are
+    data enough these are of a sample. It could be fitted better by changing components
+    that a move does not touch, too: they stay what they are. What is kept has to raise the
+    bound of all data, and by more than EM would at its ``pace`` in as many iterations, or
+    it is the last.
 
     Returns
     -------
     parameters : Parameters or None
         After the moves that raised the bound; None where none did.
-    spent : int
-        Iterations of EM that it took.
+    spent : float
+        Iterations of EM that it took, those of a sample by its size.
+    last : bool
+        Whether more moves are not worth their time.
     """
-    spent = 0
-    for moves in proposals(problem, parameters, random_state):
-        candidate, reached = moved(parameters, moves, problem.superposition), -np.inf
-        for remaining in reversed(range(min(TRIAL, most - spent))):
-            last = reached
-            reached, candidate = em(candidate)
-            spent += 1
-            gain = reached - last
-            if remaining and reached + gain * remaining < bound:
-                reached = -np.inf  # it will not come to the bound, or not stay above it
-                break
-            if abs(gain) < settled:
-                break
-        if reached > bound + RAISE:
-            return candidate, spent
-    return None, spent
+    n_components = len(parameters.components)
+    n_rows = max(_JUDGES, _JUDGES_PER_COMPONENT * n_components)
+    sample, share = problem.sample(n_rows, random_state)
+    spent, touched, rivals = 0.0, set(), {}
+
+    def tried(problem, start, rows, trial=TRIAL, **ends):
+        nonlocal spent
+        cost = share if problem is sample else 1.0
+        n = min(trial, int((most - spent) / cost))
+        bounds, end = _some_iterations(lambda p: em(problem, p, rows), start, n, **ends)
+        spent += cost * len(bounds)
+        return bounds, end
+
+    for moves in proposals(sample, parameters, random_state):
+        own = {h for move in moves for h in move.touches}
+        if not touched.isdisjoint(own):
+            continue
+        rows, rival = None, [bound]
+        if share < 1.0:
+            rows = sorted(own) if 2 * len(own) <= n_components else None
+            if (rows is None) not in rivals:
+                # what moves nearly all components is compared with EM as it goes on
+                n = TRIAL if rows is None else 1
+                rivals[rows is None], _ = tried(sample, parameters, rows, n, settled=settled)
+            rival = rivals[rows is None]
+        candidate = moved(parameters, moves, problem.superposition)
+        bounds, candidate = tried(sample, candidate, rows, settled=settled, rival=rival)
+        if not bounds:
+            break
+        if bounds[-1] > rival[-1] + RAISE:
+            if share == 1.0:
+                return candidate, spent, False
+            parameters, rivals = candidate, {}
+            touched |= own
+    if touched:
+        rise = bound + RAISE
+        bounds, parameters = tried(problem, parameters, None, rival=[bound], enough=rise)
+        if bounds and bounds[-1] > rise:
+            return parameters, spent, bounds[-1] - bound < pace * spent
+    return None, spent, True
+
+
+def _some_iterations(em, parameters, most, settled=0.0, rival=(-np.inf,), enough=np.inf):
+    """Return the lower bounds of some iterations and the parameters after them.
+
+    At most so many, and fewer where the bound has settled or is enough, or falls short of
+    a rival's, which stays at its last, by more than it has caught up lately.
+    """
+    bounds, behind = [], np.inf
+    for i in range(most):
+        bound, parameters = em(parameters)
+        bounds.append(bound)
+        last, behind = behind, rival[min(i, len(rival) - 1)] - bound
+        hopeless = 0.0 < behind and i + 1 < most and behind > (last - behind) * (most - 1 - i)
+        if hopeless or bound > enough or (i > 0 and abs(bound - bounds[-2]) < settled):
+            break
+    return bounds, parameters
 
 
 def moved(parameters, moves, superposition):
@@ -195,7 +245,10 @@ def _unmixed(problem, evidence, random_state):
         ).set_output(transform="default")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            sources = ica.fit_transform(white)
+            try:
+                sources = ica.fit_transform(white)
+            except linalg.LinAlgError:  # it has come to numbers beyond all bounds
+                continue
         if n < _ROWS and ica.n_iter_ == _ICA["max_iter"]:
             continue
         # sources of variance 1, codes = sources @ mixing
@@ -286,7 +339,7 @@ def _moves_from_residuals(problem, evidence):
     (overall, direction, n_overall), *others = leading(problem, evidence, faulty)
     noise = sums["total"] / (weight * n_features)
     if problem.moments.observed is not None:
-        noise *= weight / problem.moments.observed.mean()
+        noise *= problem.moments.weight / problem.moments.observed.mean()
 
     def unexplained(variance, n):
         # the largest eigenvalue that noise alone would show

@@ -8,9 +8,10 @@ from problems import NAMED
 
 from skprosper import SparseCoding, TernarySparseCoding
 from skprosper.datasets import make_bars
-from skprosper.learning.initialisation import INITIALISATIONS, rows_at
+from skprosper.learning.initialisation import INITIALISATIONS
 from skprosper.learning.moments import data_moments
 from skprosper.learning.problem import Problem
+from skprosper.learning.sampling import rows_at
 from skprosper.metrics import recovered_components
 from skprosper.parallel.workers import Workers
 from skprosper.priors import BinaryPrior

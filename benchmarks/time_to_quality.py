@@ -1,0 +1,182 @@
+"""How soon a model is good: score of held-out data against the time of a default fit.
+
+Natural image patches of 12 x 12 pixels (absolute values for MCA), 256 components, 20,000 of
+them to learn from and 5,000 others held out, two threads, what is compiled compiled before.
+Prints for each model the held-out score (nats per data point) of the whole fit, its seconds,
+also in units of 100 products X @ W.T of one thread, and when it came within a nat of its
+best score. ``--peers`` adds the dictionaries of others and how much of the variance of
+held-out patches ten elements of each dictionary explain, all coded by the same orthogonal
+matching pursuit; MCA and MMCA do not add, and are left out there. ``--picture`` draws
+scores against time.
+
+    python benchmarks/time_to_quality.py --models BSC GSC --peers
+"""
+
+import argparse
+import warnings
+from time import perf_counter
+
+import numpy as np
+from iteration import MODELS
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+
+from skprosper.datasets import load_image_patches
+
+N_COMPONENTS = 256
+N_ELEMENTS = 10
+
+
+class Clock:
+    """A callback that notes when each iteration has ended, and what was learned by then."""
+
+    def __init__(self):
+        self.history = []
+
+    def setup(self, estimator, context):
+        self.start = perf_counter()
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        if context.task_name == "iteration":
+            self.history.append((perf_counter() - self.start, fitted_estimator))
+
+
+def data(model):
+    learned = load_image_patches(20_000, patch_size=12, random_state=0)
+    held_out = load_image_patches(5_000, patch_size=12, random_state=1)
+    return [np.abs(X) if model == "MCA" else X for X in (learned, held_out)]
+
+
+def product_time(X):
+    W = np.ascontiguousarray(X[:N_COMPONENTS])
+    times = []
+    with threadpool_limits(1):
+        for _ in range(20):
+            start = perf_counter()
+            X @ W.T
+            times.append(perf_counter() - start)
+    return min(times)
+
+
+def curve(model, n_scores=15, **params):
+    """Return seconds and held-out scores of a default fit, its seconds, and the fit."""
+    X, held_out = data(model)
+    estimator = MODELS[model](N_COMPONENTS, random_state=0, n_jobs=2, **params)
+    estimator.set_params(max_iter=3).fit(X[:3000])  # compiles
+    clock = Clock()
+    estimator.set_params(max_iter=MODELS[model]().max_iter, **params).set_callbacks(clock)
+    start = perf_counter()
+    estimator.fit(X)
+    whole = perf_counter() - start
+    history = clock.history
+    chosen = np.unique(np.geomspace(1, len(history), n_scores).round().astype(int)) - 1
+    seconds = np.array([history[i][0] for i in chosen])
+    scores = np.array([history[i][1].score(held_out) for i in chosen])
+    return seconds, scores, whole, estimator
+
+
+def explained(components, held_out):
+    """Return the share of the variance that so many elements explain, by matching pursuit."""
+    import spams
+
+    D = np.asfortranarray(components.T / np.linalg.norm(components, axis=1))
+    Y = np.asfortranarray(held_out.T)
+    codes = spams.omp(Y, D=D, L=N_ELEMENTS, numThreads=2)
+    return 1.0 - np.sum((Y - D @ codes.toarray()) ** 2) / np.sum(Y**2)
+
+
+def peers(X):
+    """Yield the name of each peer and a function that returns its dictionary."""
+    import dictlearn
+    import spams
+    from sklearn.decomposition import FastICA, MiniBatchDictionaryLearning
+
+    def by_spams():
+        Y = np.asfortranarray(X.T)
+        return spams.trainDL(
+            Y, K=N_COMPONENTS, lambda1=1.2 / 12, numThreads=2, iter=1000, verbose=False
+        ).T
+
+    def by_dictlearn():
+        learner = dictlearn.DictionaryLearning(
+            N_COMPONENTS,
+            fit_algorithm="aksvd",
+            n_nonzero_coefs=N_ELEMENTS,
+            max_iter=10,
+            random_state=0,
+        )
+        return learner.fit(X).components_
+
+    def by_scikit_learn():
+        return (
+            MiniBatchDictionaryLearning(N_COMPONENTS, random_state=0, n_jobs=2).fit(X).components_
+        )
+
+    def by_ica():
+        # no more sources than dimensions
+        return FastICA(random_state=0).fit(X).mixing_.T
+
+    yield "SPAMS trainDL", by_spams
+    yield "dictlearn K-SVD", by_dictlearn
+    yield "MiniBatchDictionaryLearning", by_scikit_learn
+    yield "FastICA (144)", by_ica
+
+
+def draw(curves, path):
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for model, (seconds, scores, *_) in curves.items():
+        axes.plot(seconds, scores, marker="o", markersize=3, label=model)
+    axes.set(xscale="log", xlabel="seconds of fit", ylabel="held-out score (nats per patch)")
+    axes.legend(ncols=2, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", choices=MODELS, nargs="+", default=list(MODELS))
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--picture", metavar="PATH")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", ConvergenceWarning)
+
+    print(
+        "model   score  iterations  seconds  x 100 products  within a nat of the best", flush=True
+    )
+    curves = {}
+    for model in options.models:
+        X, held_out = data(model)
+        curves[model] = seconds, scores, whole, fit = curve(model)
+        near = seconds[np.argmax(scores >= scores.max() - 1.0)]
+        print(
+            f"{model:5} {scores[-1]:8.2f} {fit.n_iter_:10d} {whole:8.1f} "
+            f"{whole / (100 * product_time(X)):12.2f} {near:18.1f} s",
+            flush=True,
+        )
+        if options.peers and model in ("BSC", "TSC", "DSC", "GSC"):
+            share = explained(fit.components_, held_out)
+            print(f"      {N_ELEMENTS} elements explain {share:.1%} of held-out patches")
+        print(
+            "      " + "  ".join(f"{t:.1f} s {s:.1f}" for t, s in zip(seconds, scores)), flush=True
+        )
+    if options.peers:
+        X, held_out = data("BSC")
+        for name, dictionary in peers(X):
+            start = perf_counter()
+            D = dictionary()
+            spent = perf_counter() - start
+            print(
+                f"{name:28} {spent:7.1f} s  {N_ELEMENTS} elements explain "
+                f"{explained(D, held_out):.1%}",
+                flush=True,
+            )
+    if options.picture:
+        draw(curves, options.picture)

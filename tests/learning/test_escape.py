@@ -1,0 +1,135 @@
+"""Moves out of poor optima where data are many: tried on a sample, kept by all data."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from skprosper import (
+    BinarySparseCoding,
+    GaussianSparseCoding,
+    MaximumMagnitudeCausesAnalysis,
+)
+from skprosper.annealing import Annealing, AnnealingStep
+from skprosper.datasets import make_bars
+from skprosper.learning import em
+from skprosper.learning.escape import escape
+from skprosper.learning.moments import data_moments
+from skprosper.learning.problem import Problem
+from skprosper.metrics import recovered_components
+from skprosper.parallel.workers import Workers
+
+N = 12_000
+X, _, BARS = make_bars(N, size=3, random_state=0)
+LEARN = ("components", "prior", "noise")
+
+
+def problem_of(workers, model):
+    prior, superposition, n_components, truncation = model._model(X)
+    return Problem(X, None, workers, superposition, truncation, data_moments(X, None)["moments"])
+
+
+def iteration(problem, parameters, rows, share=None, steady=True):
+    """One iteration of EM on some data; notes how many rows they have."""
+    if share is not None:
+        share.append(len(problem.X) / N)
+    step = em._Iteration(problem, parameters, AnnealingStep(), np.random.RandomState(0))
+    return step.bound, step.maximised(LEARN, problem.floor(False), steady, rows)
+
+
+@pytest.mark.parametrize(
+    "estimator", [BinarySparseCoding, GaussianSparseCoding, MaximumMagnitudeCausesAnalysis]
+)
+def test_an_m_step_of_some_rows_leaves_the_others_and_raises_the_bound(estimator):
+    start = BARS + 0.5 * np.random.default_rng(0).standard_normal(BARS.shape)
+    model = estimator(6, components_init=start, annealing=None, max_iter=1, random_state=0)
+    with Workers() as workers:
+        problem = problem_of(workers, model)
+        before = model.set_params(max_iter=0).fit(X)._parameters()
+        bound, after = iteration(problem, before, [1, 4], steady=False)
+        # in canonical units a row may have another length
+        unit = np.linalg.norm(after.components, axis=1) / np.linalg.norm(start, axis=1)
+        others = [0, 2, 3, 5]
+        np.testing.assert_allclose(
+            (after.components / unit[:, None])[others], before.components[others], rtol=1e-9
+        )
+        assert np.abs(after.components[[1, 4]] - before.components[[1, 4]]).max() > 0.01
+        _, all_rows = iteration(problem, before, None)
+        assert iteration(problem, after, None)[0] > bound
+        assert iteration(problem, all_rows, None)[0] > bound
+
+
+def test_moves_are_tried_on_a_sample_and_raise_the_bound_of_all_data():
+    # two components are one bar, and one bar has none
+    start = BARS.copy()
+    start[0] = start[1]
+    model = BinarySparseCoding(6, components_init=start, annealing=None, random_state=0)
+    shares = []
+    with Workers() as workers:
+        problem = problem_of(workers, model)
+        parameters = model.set_params(max_iter=30).fit(X)._parameters()
+        bound, _ = iteration(problem, parameters, None)
+        better, spent, last = escape(
+            problem,
+            parameters,
+            bound,
+            partial(iteration, share=shares),
+            most=50,
+            settled=1e-2,
+            pace=0.0,
+            random_state=np.random.RandomState(0),
+        )
+        after, _ = iteration(problem, better, None)
+    assert after > bound + 0.1 and not last
+    assert spent == pytest.approx(sum(shares))
+    # more iterations than this are of the sample, and few of all data
+    assert min(shares) == pytest.approx(4096 / N, rel=1e-3) and shares.count(1.0) <= 10
+    assert recovered_components(better.components, BARS) == 6
+
+
+def test_where_no_move_pays_there_is_none():
+    model = BinarySparseCoding(6, components_init=BARS, annealing=None, random_state=0).fit(X)
+    with Workers() as workers:
+        problem = problem_of(workers, model)
+        parameters = model._parameters()
+        bound, _ = iteration(problem, parameters, None)
+        better, _, last = escape(
+            problem,
+            parameters,
+            bound,
+            iteration,
+            most=50,
+            settled=1e-2,
+            pace=0.0,
+            random_state=np.random.RandomState(0),
+        )
+    assert better is None and last
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_default_fits_of_many_data_have_the_same_bits_for_any_number_of_workers(n_jobs):
+    fit = BinarySparseCoding(6, random_state=0, n_jobs=n_jobs, batch_size=1000).fit(X)
+    one = BinarySparseCoding(6, random_state=0, batch_size=1000).fit(X)
+    assert recovered_components(fit.components_, BARS) == 6
+    assert_array_equal(fit.components_, one.components_)
+    assert_array_equal(fit.lower_bounds_, one.lower_bounds_)
+
+
+def test_hot_iterations_draw_few_of_many_data_and_cold_ones_all():
+    hot, cold = AnnealingStep(temperature=6.0), AnnealingStep()
+    assert hot.share(3000, 10) == 1.0  # fewer than enough
+    assert hot.share(40_960, 10) == pytest.approx(0.1 ** (5 / 6))
+    assert hot.share(40_960, 1000) == pytest.approx((20_000 / 40_960) ** (5 / 6))
+    assert cold.share(1e9, 10) == 1.0 and cold.exact
+    assert AnnealingStep(temperature=6.0, data_share=0.5).share(1e9, 10) == 0.5
+    assert Annealing().at(0.0).data_share is None
+
+
+def test_a_share_is_drawn_of_a_dask_array_too():
+    da = pytest.importorskip("dask.array")
+    annealing = Annealing(data_share=((0, 0.3), (0.5, 1)), reseed=False)
+    params = dict(annealing=annealing, max_iter=8, random_state=0)
+    blocks = BinarySparseCoding(6, **params).fit(da.from_array(X, chunks=(1000, 9)))
+    rows = BinarySparseCoding(6, batch_size=1000, **params).fit(X)
+    assert_array_equal(blocks.components_, rows.components_)

@@ -56,9 +56,9 @@ def active_probability(prior):
     return float(np.mean(prior.probability))
 
 
-def trial(model, size, seed, n_components, **params):
-    """Return found, error of pi, error of sigma, seconds, iterations and estimator."""
-    X, codes, true, noise = bars(model, size, seed)
+def trial(model, size, seed, n_components, n_samples=1000, **params):
+    """Return found, error of pi, error of sigma, seconds and the estimator."""
+    X, codes, true, noise = bars(model, size, seed, n_samples)
     estimator = getattr(skprosper, MODELS[model][0])(n_components, random_state=seed, **params)
     start = perf_counter()
     estimator.fit(X)
@@ -106,6 +106,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--size", type=int, default=5, help="side of an image in pixels")
     parser.add_argument("--components", type=int, help="default: as many as bars")
+    parser.add_argument("--samples", type=int, default=1000, help="images to learn from")
     parser.add_argument("--verbose", action="store_true", help="print every run")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
@@ -116,4 +117,11 @@ if __name__ == "__main__":
     with threadpool_limits(1):
         for name in options.model:
             trial(name, options.size, 0, n_components, max_iter=2)  # compile
-            study(name, options.size, range(options.seeds), n_components, options.verbose)
+            study(
+                name,
+                options.size,
+                range(options.seeds),
+                n_components,
+                options.verbose,
+                n_samples=options.samples,
+            )

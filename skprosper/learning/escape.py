@@ -30,6 +30,8 @@ RAISE = 1e-2
 ENOUGH = 10
 # Data points that moves are judged by: at least, and for each component.
 _JUDGES, _JUDGES_PER_COMPONENT = 4096, 20
+# Where those are fewer for each component, they would be fitted better by any dictionary.
+_PLENTY = 100
 # Iterations after which EM looks for moves, settled or not.
 WAIT = 6
 # Correlation of latents that are made of each other, and of those that surely are.
@@ -60,15 +62,16 @@ class Move(NamedTuple):
 
 
 def escape(problem, parameters, bound, em, *, most, settled, pace, random_state):
-    """Try moves until one raises the bound; on a sample, all of them, and keep those that do.
+    """Try moves until one raises the bound.
 
     ``em(problem, parameters, rows)`` returns the lower bound of parameters and those of
     the next iteration, where components have changed in these rows alone, or, if that is
     None, in all. A move has ``TRIAL`` iterations to raise the bound in. Where there are
-    data enough these are of a sample. It could be fitted better by changing components
-    that a move does not touch, too: they stay what they are. What is kept has to raise the
-    bound of all data, and by more than EM would at its ``pace`` in as many iterations, or
-    it is the last.
+    data enough these are of a sample, where it has to come above what EM comes to without
+    it, and then of all data. A sample of few data for each component could be fitted better
+    by changing components that a move does not touch: they stay what they are there, and
+    all moves that pay are made together. What raises the bound of all data by less than EM
+    would at its ``pace`` in as many iterations is the last.
 
     Returns
     -------
@@ -82,9 +85,10 @@ def escape(problem, parameters, bound, em, *, most, settled, pace, random_state)
     n_components = len(parameters.components)
     n_rows = max(_JUDGES, _JUDGES_PER_COMPONENT * n_components)
     sample, share = problem.sample(n_rows, random_state)
+    sampled, scarce = share < 1.0, n_rows < _PLENTY * n_components
     spent, touched, rivals = 0.0, set(), {}
 
-    def tried(problem, start, rows, trial=TRIAL, **ends):
+    def tried(problem, start, rows=None, trial=TRIAL, **ends):
         nonlocal spent
         cost = share if problem is sample else 1.0
         n = min(trial, int((most - spent) / cost))
@@ -92,15 +96,22 @@ def escape(problem, parameters, bound, em, *, most, settled, pace, random_state)
         spent += cost * len(bounds)
         return bounds, end
 
+    def kept(candidate):
+        """Return what escape returns where a candidate raises the bound of all data."""
+        bounds, end = tried(problem, candidate, rival=[bound], enough=bound + RAISE)
+        if bounds and bounds[-1] > bound + RAISE:
+            return end, spent, bounds[-1] - bound < pace * spent
+        return None
+
     for moves in proposals(sample, parameters, random_state):
         own = {h for move in moves for h in move.touches}
         if not touched.isdisjoint(own):
             continue
         rows, rival = None, [bound]
-        if share < 1.0:
-            rows = sorted(own) if 2 * len(own) <= n_components else None
+        if sampled:
+            rows = sorted(own) if scarce and 2 * len(own) <= n_components else None
             if (rows is None) not in rivals:
-                # what moves nearly all components is compared with EM as it goes on
+                # what changes all components is compared with EM as it goes on
                 n = TRIAL if rows is None else 1
                 rivals[rows is None], _ = tried(sample, parameters, rows, n, settled=settled)
             rival = rivals[rows is None]
@@ -108,17 +119,17 @@ def escape(problem, parameters, bound, em, *, most, settled, pace, random_state)
         bounds, candidate = tried(sample, candidate, rows, settled=settled, rival=rival)
         if not bounds:
             break
-        if bounds[-1] > rival[-1] + RAISE:
-            if share == 1.0:
-                return candidate, spent, False
+        if bounds[-1] <= rival[-1] + RAISE:
+            continue
+        if not sampled:
+            return candidate, spent, False
+        if scarce:
             parameters, rivals = candidate, {}
             touched |= own
-    if touched:
-        rise = bound + RAISE
-        bounds, parameters = tried(problem, parameters, None, rival=[bound], enough=rise)
-        if bounds and bounds[-1] > rise:
-            return parameters, spent, bounds[-1] - bound < pace * spent
-    return None, spent, True
+        elif found := kept(candidate):
+            return found
+    found = kept(parameters) if touched else None
+    return found or (None, spent, True)
 
 
 def _some_iterations(em, parameters, most, settled=0.0, rival=(-np.inf,), enough=np.inf):

@@ -133,3 +133,11 @@ def test_a_share_is_drawn_of_a_dask_array_too():
     blocks = BinarySparseCoding(6, **params).fit(da.from_array(X, chunks=(1000, 9)))
     rows = BinarySparseCoding(6, batch_size=1000, **params).fit(X)
     assert_array_equal(blocks.components_, rows.components_)
+
+
+@pytest.mark.parametrize("seed", [2, 4, 6, 9])
+def test_all_bars_are_found_in_many_data(seed):
+    # moves of a few components alone, tried on a sample, found nine of them
+    X, _, bars = make_bars(20_000, size=5, noise=2.0, random_state=seed)
+    fit = BinarySparseCoding(10, random_state=seed).fit(X)
+    assert recovered_components(fit.components_, bars) == 10

@@ -7,6 +7,8 @@ from scipy import optimize
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .learning.sampling import enough
+
 _SCHEDULES = {  # name: values allowed, value of plain EM, what it is called in a plot
     "temperature": (Interval(Real, 1, None, closed="left"), 1.0, "temperature"),
     "components_noise": (Interval(Real, 0, None, closed="left"), 0.0, "noise on components"),
@@ -15,8 +17,6 @@ _SCHEDULES = {  # name: values allowed, value of plain EM, what it is called in 
     "data_share": (Interval(Real, 0, 1, closed="right"), 1.0, "share of data used"),
     "data_cut": (Interval(Real, 0, 1, closed="both"), 0.0, "data truncation"),
 }
-# Data points that hot iterations draw: at least, and for each component.
-_ROWS, _ROWS_PER_COMPONENT = 4096, 20
 
 
 class Annealing(BaseEstimator):
@@ -200,8 +200,7 @@ class AnnealingStep:
         """Return the share that is drawn of so many data points."""
         if self.data_share is not None:
             return self.data_share
-        enough = max(_ROWS, _ROWS_PER_COMPONENT * n_components)
-        return min(1.0, enough / n_points) ** (1.0 - 1.0 / self.temperature)
+        return min(1.0, enough(n_components) / n_points) ** (1.0 - 1.0 / self.temperature)
 
     @property
     def exact(self):

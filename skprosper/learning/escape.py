@@ -20,7 +20,7 @@ from scipy import linalg
 from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
-from .sampling import few, few_rows, rows_at
+from .sampling import enough, few, few_rows, rows_at
 
 # Iterations of EM in which a move has to raise the bound.
 TRIAL = 10
@@ -28,9 +28,7 @@ TRIAL = 10
 RAISE = 1e-2
 # Data points for each component without which no moves are made.
 ENOUGH = 10
-# Data points that moves are judged by: at least, and for each component.
-_JUDGES, _JUDGES_PER_COMPONENT = 4096, 20
-# Where those are fewer for each component, they would be fitted better by any dictionary.
+# A sample of fewer data points for each component would be fitted better by any dictionary.
 _PLENTY = 100
 # Iterations after which EM looks for moves, settled or not.
 WAIT = 6
@@ -83,7 +81,7 @@ def escape(problem, parameters, bound, em, *, most, settled, pace, random_state)
         Whether more moves are not worth their time.
     """
     n_components = len(parameters.components)
-    n_rows = max(_JUDGES, _JUDGES_PER_COMPONENT * n_components)
+    n_rows = enough(n_components)
     sample, share = problem.sample(n_rows, random_state)
     sampled, scarce = share < 1.0, n_rows < _PLENTY * n_components
     spent, touched, rivals = 0.0, set(), {}

@@ -2,8 +2,15 @@
 
 import numpy as np
 
+# Data points that hot iterations draw and moves are judged by: at least, and for each component.
+_LEAST, _PER_COMPONENT = 4096, 20
 # Data of more features than this, and than so many for each component, are wide.
 _WIDE, _WIDE_PER_COMPONENT = 1024, 4
+
+
+def enough(n_components):
+    """Return how many rows tell roughly of so many components."""
+    return max(_LEAST, _PER_COMPONENT * n_components)
 
 
 def few(n_components):
@@ -40,13 +47,13 @@ def drawn(problem, shares):
     bounds = np.cumsum([0.0, *workers.map(_total_weight, X, weights)])
     positions = _below(bounds[-1], bounds[-1] * shares)
     chunks = np.searchsorted(bounds[1:], positions, side="right")
-    drawn = np.unique(chunks)
+    asked = np.unique(chunks)
     arguments = [None] * (len(bounds) - 1)
-    for i in drawn:
+    for i in asked:
         arguments[i] = (positions[chunks == i] - bounds[i],)
     rows, which, n_before = [], np.empty(len(shares), np.int64), 0
     parts = workers.map(_rows_at, X, weights, arguments)
-    for i, (part, own) in zip(drawn, parts, strict=True):
+    for i, (part, own) in zip(asked, parts, strict=True):
         rows.append(part.astype(np.float64, copy=False))
         which[chunks == i] = n_before + own
         n_before += len(part)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiling import njit
-from .vector_math import INLINE
+from .vector_math import INLINE, LEAN, SUM, fma
 
 # What is collected of the second moments: nothing, what the M-step needs, all of each point.
 NOTHING, SUMS, POINTS = 0, 1, 2
@@ -47,7 +47,7 @@ class Holes(NamedTuple):
     mixed: np.ndarray  # (D,) float64
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def enter_point(holes, n):
     """Make a data point the one whose Gram matrix is asked for."""
     if holes is None:
@@ -67,7 +67,7 @@ def enter_point(holes, n):
     tally[_POINT] = n
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def write_bias(holes, n, values, bias):
     """Write the log odds of value k less v_k^2 G_hh / 2 of a data point."""
     if holes is None:
@@ -83,11 +83,20 @@ def write_bias(holes, n, values, bias):
 @njit(**INLINE)
 def gram_row(gram, holes, h):
     """Return a row of the data point's Gram matrix."""
+    place = find_row(gram, holes, h)
     if holes is None:
         return gram[h]
+    return holes.gram[place]
+
+
+@njit(**LEAN)
+def find_row(gram, holes, h):
+    """Return where in ``holes.gram`` a row of the data point's Gram matrix is, once it is."""
+    if holes is None:
+        return h
     place = holes.place[h]
     if place >= 0:
-        return holes.gram[place]
+        return place
     place = holes.tally[_N_FILLED]
     row = holes.gram[place]
     holes.place[h], holes.asked[place] = place, h
@@ -111,18 +120,18 @@ def gram_row(gram, holes, h):
         c0, c1, c2, c3 = columns[d0], columns[d1], columns[d2], columns[d3]
         c4, c5, c6, c7 = columns[d4], columns[d5], columns[d6], columns[d7]
         for g in range(row.size):
-            x = row[g] + w0 * c0[g] + w1 * c1[g] + w2 * c2[g] + w3 * c3[g]
-            row[g] = x + w4 * c4[g] + w5 * c5[g] + w6 * c6[g] + w7 * c7[g]
+            x = fma(w3, c3[g], fma(w2, c2[g], fma(w1, c1[g], fma(w0, c0[g], row[g]))))
+            row[g] = fma(w7, c7[g], fma(w6, c6[g], fma(w5, c5[g], fma(w4, c4[g], x))))
         i += 8
     while i < n:
         w0, c0 = sign * weighted[features[i]], columns[features[i]]
         for g in range(row.size):
-            row[g] += w0 * c0[g]
+            row[g] = fma(w0, c0[g], row[g])
         i += 1
-    return row
+    return place
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def gram_entry(gram, holes, h, g):
     """Return an entry of the data point's Gram matrix."""
     if holes is None:
@@ -131,11 +140,16 @@ def gram_entry(gram, holes, h, g):
         return holes.gram[holes.place[h], g]
     if holes.place[g] >= 0:
         return holes.gram[holes.place[g], h]
-    seen, weighted, field = holes.seen[holes.tally[_POINT]], holes.weighted[h], holes.fields[g]
-    total = gram.dtype.type(0.0)
+    return _dot_of_seen(holes.seen[holes.tally[_POINT]], holes.weighted[h], holes.fields[g])
+
+
+@njit(**SUM)
+def _dot_of_seen(seen, x, y):
+    """Return the sum of products over the features that are seen."""
+    out = x.dtype.type(0.0)
     for d in range(seen.size):
-        total += weighted[d] * field[d] if seen[d] else gram.dtype.type(0.0)
-    return total
+        out += x[d] * y[d] if seen[d] else x.dtype.type(0.0)
+    return out
 
 
 @njit(**INLINE)
@@ -148,7 +162,7 @@ def moments_of_point(holes, second, diagonal):
     return holes.second, holes.diagonal
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def has_room(holes, n_rows):
     """Return whether the dense rows of a data point can be collected."""
     if holes is None:
@@ -157,7 +171,7 @@ def has_room(holes, n_rows):
     return holes.tally[_COLLECT] == NOTHING or n_rows <= left
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def finish(holes, n):
     """Note how many data points are done."""
     if holes is None:
@@ -165,7 +179,7 @@ def finish(holes, n):
     holes.tally[N_DONE] = n
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def collect_point(holes, n, squares, support, n_active, candidates, second, diagonal):
     """Add a data point's second moments to the sums, and keep what the M-step needs.
 
@@ -195,7 +209,7 @@ def collect_point(holes, n, squares, support, n_active, candidates, second, diag
                 own[kind, h, g] = 0.0
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def _add_candidate(holes, n, last, candidates, h):
     """Add <s_h s^T> W at missing features, of the other candidates."""
     own, seen, mixed, cross = holes.second[last], holes.seen[n], holes.mixed, holes.cross[h]
@@ -205,12 +219,12 @@ def _add_candidate(holes, n, last, candidates, h):
         if g != h and x != 0.0:
             field = holes.fields[g]
             for d in range(mixed.size):
-                mixed[d] += x * field[d]
+                mixed[d] = fma(x, field[d], mixed[d])
     for d in range(mixed.size):
         cross[d] += 0.0 if seen[d] else mixed[d]
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def collect_diagonal(holes, n, squares, diagonal):
     """Add the diagonal alone, and keep it."""
     if holes is None:
@@ -221,7 +235,7 @@ def collect_diagonal(holes, n, squares, diagonal):
     for k in range(diagonal.shape[0]):
         square, mine, sums = squares[k], holes.diagonal[k], diagonal[k]
         for h in range(out.size):
-            out[h] += square * mine[h]
+            out[h] = fma(square, mine[h], out[h])
             sums[h] += mine[h]
             mine[h] = 0.0
 
@@ -234,7 +248,7 @@ def diagonal_of_point(holes, diagonal):
     return diagonal if holes.tally[_COLLECT] == NOTHING else holes.diagonal
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def hide_features(holes, n, components):
     """Make components 0 where a data point has missing features: there nothing wins."""
     if holes is None:
@@ -246,7 +260,7 @@ def hide_features(holes, n, components):
             row[d] = field[d] if seen[d] else row.dtype.type(0.0)
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def show_features(holes, components):
     """Make the components what they are."""
     if holes is None:
@@ -257,7 +271,7 @@ def show_features(holes, components):
             row[d] = field[d]
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def _collect_row(holes, n, last, h, total):
     """Keep a dense row of a data point's second moment; add it to the sums."""
     own = holes.second

@@ -27,7 +27,7 @@ from .selection import (
     select,
     size_of_change,
 )
-from .vector_math import INLINE, JIT, exp, maximum
+from .vector_math import INLINE, JIT, LEAN, SUM, copy, dot, exp, fma, maximum, sum_of
 
 # States lighter than exp(-CUTOFF) of the heaviest do not matter at double precision.
 CUTOFF = 32.0
@@ -65,6 +65,20 @@ class Half(NamedTuple):
     sums: np.ndarray  # (n_states,) posterior weight
 
 
+class Memory(NamedTuple):
+    """What the kernels allocate, for one data point after the other."""
+
+    centre: Centre
+    left: Half
+    right: Half
+    field: np.ndarray  # (right latents padded to 4, .., n_left_states)
+    products: np.ndarray  # (n_left_latents, n_right_states)
+    row: np.ndarray  # (n_right_states,)
+    singles: np.ndarray  # (K, H)
+    core: np.ndarray  # (H, K)
+    change: np.ndarray  # (H,)
+
+
 @njit(**INLINE)
 def make_centre(n_latents, n_candidates, dtype):
     """Allocate the `Centre`; no latent is active."""
@@ -94,6 +108,28 @@ def make_half(states, members):
 
 
 @njit(**INLINE)
+def make_memory(model, states, n_candidates):
+    """Allocate the `Memory`."""
+    n_values, n_latents = model.bias.shape
+    left_states, right_states, _ = states
+    centre = make_centre(n_latents, n_candidates, model.gram.dtype)
+    n_left = left_states.kinds.shape[0]
+    left = make_half(left_states, centre.candidates[:n_left])
+    right = make_half(right_states, centre.candidates[n_left:])
+    return Memory(
+        centre,
+        left,
+        right,
+        np.empty((right.steps.shape[0], left.energies.size)),
+        np.empty((n_left, right.energies.size)),
+        np.empty(right.energies.size),
+        np.empty((n_values, n_latents)),
+        np.empty((n_latents, n_values)),
+        np.empty(n_latents),
+    )
+
+
+@njit(**LEAN)
 def enter(code, model, holes, n, best, pursuit, centre, n_active):
     """Find centre and candidates of the n-th data point, which has these projections.
 
@@ -108,14 +144,14 @@ def enter(code, model, holes, n, best, pursuit, centre, n_active):
         kinds[support[i]] = -1
     if not best:
         select(code, gram, holes, values, bias, pursuit, field, gains, work, candidates)
-        field[:] = code
+        copy(code, field)
         return 0
     n_active = find_centre(code, gram, holes, values, bias, kinds, support, field, gains)
     cheapest_changes(gains, code, bias, work, candidates)
     return n_active
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def load_half(states, half, model, holes, centre):
     """Write the changes of a half's candidates and the energies of its states."""
     members, gains, sizes, steps, energies, _ = half
@@ -132,16 +168,16 @@ def load_half(states, half, model, holes, centre):
             size = size_of_change(values, centre.kinds[h], k)
             gains[f], sizes[f], row = gain, size, features[f]
             for s in range(energies.size):
-                step[s] += size * row[s]
-                energies[s] += gain * row[s]
+                step[s] = fma(size, row[s], step[s])
+                energies[s] = fma(gain, row[s], energies[s])
             f += 1
         for j in range(i):
             g, other = np.float64(gram_entry(gram, holes, members[j], h)), steps[j]
             for s in range(energies.size):
-                energies[s] -= g * step[s] * other[s]
+                energies[s] = fma(-g * step[s], other[s], energies[s])
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def pair_halves(left, right, n_right, field, reference, cutoff, products, row):
     """Sum exp(log-joint - reference) over all pairs of half states.
 
@@ -166,7 +202,8 @@ def pair_halves(left, right, n_right, field, reference, cutoff, products, row):
             v2, v3 = right.steps[j + 2], right.steps[j + 3]
             source = right.energies if j == 0 else row
             for b in range(n):
-                e = base + source[b] - (p0 * v0[b] + p1 * v1[b] + p2 * v2[b] + p3 * v3[b])
+                e = fma(p1, v1[b], fma(p0, v0[b], -source[b]))
+                e = base - fma(p3, v3[b], fma(p2, v2[b], e))
                 row[b] = e
                 top = maximum(top, e)
             base = 0.0
@@ -185,22 +222,17 @@ def pair_halves(left, right, n_right, field, reference, cutoff, products, row):
             w = exp(row[b] - reference)
             row[b] = w
             right_sums[b] += w
-        # in a loop of its own: whether a sum in a loop that writes is vectorised depends
-        # on where its arrays lie, and with it the sum's last bit
-        total = 0.0
-        for b in range(n):
-            total += row[b]
-        left_sums[a] = total
+        left_sums[a] = sum_of(row[:n])
         for i in range(left.members.size):
             v = left.steps[i, a]
             if v != 0.0:
                 out = products[i]
                 for b in range(n):
-                    out[b] += v * row[b]
+                    out[b] = fma(v, row[b], out[b])
     return reference
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def pull_of_left(gram, holes, left, right_members, field):
     """field[j, a] = sum_i gram[i, j] step_i for left state a and right latent j."""
     field[:] = 0.0
@@ -210,10 +242,10 @@ def pull_of_left(gram, holes, left, right_members, field):
             g = np.float64(gram_entry(gram, holes, left.members[i], right_members[j]))
             step = left.steps[i]
             for a in range(pull.size):
-                pull[a] += g * step[a]
+                pull[a] = fma(g, step[a], pull[a])
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def weigh_singles(model, centre, n_active, reference, singles, core):
     """Write the weights of all states that differ from the centre in one latent.
 
@@ -226,7 +258,7 @@ def weigh_singles(model, centre, n_active, reference, singles, core):
     for k in range(values.size):
         v, b, single = values[k], bias[k], singles[k]
         for h in range(field.size):
-            e = np.float64(v * field[h] + b[h]) - reference
+            e = np.float64(fma(v, field[h], b[h])) - reference
             # those of active latents, which are set below, may lie beyond the range of exp
             single[h] = exp(e if e < 1.0 else 1.0)
         for h in centre.candidates:
@@ -244,13 +276,11 @@ def weigh_singles(model, centre, n_active, reference, singles, core):
             total += weight
             singles[k, h] = 0.0
     for k in range(values.size):
-        single = singles[k]
-        for h in range(field.size):
-            total += single[h]
+        total += sum_of(singles[k])
     return total
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def spread_change(h, k, q, values, kind, probability, change, counts):
     """Add the posterior weight q of a latent's k-th change to the results."""
     size = size_of_change(values, kind, k)
@@ -263,7 +293,7 @@ def spread_change(h, k, q, values, kind, probability, change, counts):
         counts[k, h] += q
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def spread_half(states, half, model, kinds, weight, probability, change, counts, second):
     """Add the moments of one half of the candidates to the results."""
     members, steps, sums, features = half.members, half.steps, half.sums, states.features
@@ -271,22 +301,23 @@ def spread_half(states, half, model, kinds, weight, probability, change, counts,
     for i in range(members.size):
         h = members[i]
         for k in range(model.values.size):
-            row = features[f]
-            total = 0.0
-            for s in range(sums.size):
-                total += row[s] * sums[s]
-            q = weight * total
+            q = weight * dot(features[f], sums)
             spread_change(h, k, q, model.values, kinds[h], probability, change, counts)
             f += 1
         for j in range(i):
-            step, other = steps[i], steps[j]
-            total = 0.0
-            for s in range(sums.size):
-                total += step[s] * other[s] * sums[s]
-            add_pair(second, members[j], h, weight * total)
+            add_pair(second, members[j], h, weight * dot_of_three(steps[i], steps[j], sums))
 
 
-@njit(**INLINE)
+@njit(**SUM)
+def dot_of_three(x, y, z):
+    """Return the sum of products of three."""
+    out = 0.0
+    for i in range(x.size):
+        out += x[i] * y[i] * z[i]
+    return out
+
+
+@njit(**LEAN)
 def spread_centre(centre, n_active, values, weight, probability, change, counts, second):
     """Add the centre's own value to what the latents change by on average.
 
@@ -298,7 +329,7 @@ def spread_centre(centre, n_active, values, weight, probability, change, counts,
         row = second[h]
         # the diagonal is not read
         for g in range(change.size):
-            row[g] += v * change[g]
+            row[g] = fma(v, change[g], row[g])
         for j in range(i):
             g = centre.support[j]
             row[g] += weight * v * np.float64(values[centre.kinds[g]])
@@ -358,24 +389,29 @@ def expectations(
     n_nonzero : int
         Entries of ``codes`` that are not zero.
     """
+    n_latents = codes.shape[1]
+    memory = make_memory(model, states, n_candidates)
+    sums = second.reshape((1, n_latents, n_latents))
+    own = moments_of_point(holes, sums, counts)
+    squares = model.values.astype(np.float64) ** 2
+    limits = n_candidates, best, pursuit, probability, cutoff, negligible
+    return add_points(
+        codes, weights, model, states, limits, sums, counts, own, squares, evidence, holes, memory
+    )
+
+
+@njit(**LEAN)
+def add_points(
+    codes, weights, model, states, limits, second, counts, own, squares, evidence, holes, memory
+):
+    """Do what `expectations` does; ``own`` is where a data point adds its moments."""
     n_points, n_latents = codes.shape
     gram, values, bias = model
-    n_values, dtype = values.size, codes.dtype
+    n_values = values.size
     left_states, right_states, n_right = states
-    centre = make_centre(n_latents, n_candidates, dtype)
-    n_left = left_states.kinds.shape[0]
-    left = make_half(left_states, centre.candidates[:n_left])
-    right = make_half(right_states, centre.candidates[n_left:])
-    field = np.zeros((right.steps.shape[0], left.energies.size))
-    products = np.empty((n_left, right.energies.size))
-    row = np.empty(right.energies.size)
-    singles = np.empty((n_values, n_latents))
-    core = np.empty((n_latents, n_values))
-    change = np.empty(n_latents)
-    own_second, own_counts = moments_of_point(
-        holes, second.reshape((1, n_latents, n_latents)), counts
-    )
-    squares = values.astype(np.float64) ** 2
+    n_candidates, best, pursuit, probability, cutoff, negligible = limits
+    centre, left, right, field, products, row, singles, core, change = memory
+    own_second, own_counts = own
     n_nonzero, n_active = 0, 0
     for n in range(n_points):
         code = codes[n]
@@ -389,9 +425,7 @@ def expectations(
         pull_of_left(gram, holes, left, right.members, field)
         reference = max(0.0, np.float64(centre.gains[centre.candidates[0]]))
         reference = pair_halves(left, right, n_right, field, reference, cutoff, products, row)
-        total = 0.0
-        for a in range(left.sums.size):
-            total += left.sums[a]
+        total = sum_of(left.sums)
         # All changes of one latent at once; the candidates' own are counted above.
         total += weigh_singles(model, centre, n_active, reference, singles, core)
         evidence[n] = height + reference + np.log(total)
@@ -404,7 +438,7 @@ def expectations(
             for h in range(n_latents):
                 q = weight * single[h] if single[h] > floor else 0.0
                 count[h] += q
-                change[h] += v * q
+                change[h] = fma(v, q, change[h])
         for i in range(n_active):
             h = support[i]
             for k in range(n_values):
@@ -427,11 +461,8 @@ def expectations(
         )
         for i in range(left.members.size):
             for j in range(right.members.size):
-                product, step = products[i], right.steps[j]
-                total = 0.0
-                for s in range(product.size):
-                    total += product[s] * step[s]
-                add_pair(own_second[0], left.members[i], right.members[j], weight * total)
+                together = weight * dot(products[i], right.steps[j])
+                add_pair(own_second[0], left.members[i], right.members[j], together)
         spread_centre(
             centre, n_active, values, weights[n], probability, change, own_counts, own_second[0]
         )
@@ -442,7 +473,7 @@ def expectations(
             support,
             n_active,
             centre.candidates,
-            second.reshape((1, n_latents, n_latents)),
+            second,
             counts,
         )
         finish(holes, n + 1)
@@ -453,7 +484,7 @@ def expectations(
     return n_nonzero
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def add_pair(second, i, j, value):
     """Add to the upper triangle."""
     if i < j:
@@ -462,7 +493,7 @@ def add_pair(second, i, j, value):
         second[j, i] += value
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def insert_state(log_joint, left_index, right_index, size, energy, a, b):
     """Keep the best states in falling order, of those that tie the first; return how many."""
     if size == log_joint.size:
@@ -482,7 +513,7 @@ def insert_state(log_joint, left_index, right_index, size, energy, a, b):
     return size + 1
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def write_state(support, kinds, centre, n_active, changed, n_changed):
     """Write the active latents of a state, those of the centre first, and their values.
 
@@ -509,6 +540,11 @@ def write_state(support, kinds, centre, n_active, changed, n_changed):
 def most_active(projections, model, n_candidates, best, pursuit, holes):
     """Return the largest number of latents active in the centre of a data point."""
     centre = make_centre(projections.shape[1], n_candidates, projections.dtype)
+    return _most_active(projections, model, centre, best, pursuit, holes)
+
+
+@njit(**LEAN)
+def _most_active(projections, model, centre, best, pursuit, holes):
     n_active, most = 0, 0
     for n in range(projections.shape[0]):
         n_active = enter(projections[n], model, holes, n, best, pursuit, centre, n_active)
@@ -538,19 +574,29 @@ def top_states(
     fewer, kinds the index of their value; entropy (n,) is that of the truncated
     posterior and evidence (n,) its log normaliser, both in nats.
     """
+    places = (
+        np.empty(log_joint.shape[1], np.int64),
+        np.empty(log_joint.shape[1], np.int64),
+        np.empty((n_candidates, 2), np.int64),
+        np.empty(projections.shape[1], np.bool_),
+    )
+    memory = make_memory(model, states, n_candidates)
+    search = best, pursuit
+    out = log_joint, support, kinds, entropy, evidence
+    write_states(projections, model, states, search, out, holes, memory, places)
+
+
+@njit(**LEAN)
+def write_states(projections, model, states, search, out, holes, memory, places):
+    """Do what `top_states` does; ``places`` is memory for the states of a data point."""
     n_points, n_latents = projections.shape
     gram, values, bias = model
     n_values = values.size
     left_states, right_states, n_right = states
-    centre = make_centre(n_latents, n_candidates, projections.dtype)
-    n_left = left_states.kinds.shape[0]
-    left = make_half(left_states, centre.candidates[:n_left])
-    right = make_half(right_states, centre.candidates[n_left:])
-    field = np.zeros((right.steps.shape[0], left.energies.size))
-    left_index = np.empty(log_joint.shape[1], np.int64)
-    right_index = np.empty(log_joint.shape[1], np.int64)
-    changed = np.empty((n_candidates, 2), np.int64)
-    outside = np.empty(n_latents, np.bool_)
+    best, pursuit = search
+    log_joint, support, kinds, entropy, evidence = out
+    centre, left, right, field = memory.centre, memory.left, memory.right, memory.field
+    left_index, right_index, changed, outside = places
     n_active = 0
     for n in range(n_points):
         code = projections[n]
@@ -638,6 +684,12 @@ def add_outer(codes, X, n_nonzero, out):
         end[h + 1] += end[h]
     point = np.empty(n_nonzero, np.int64)
     value = np.empty(n_nonzero, codes.dtype)
+    _add_sorted(codes, X, end, point, value, out)
+
+
+@njit(**LEAN)
+def _add_sorted(codes, X, end, point, value, out):
+    n_points, n_latents = codes.shape
     for n in range(n_points):
         for h in range(n_latents):
             if codes[n, h] != 0.0:
@@ -654,12 +706,13 @@ def add_outer(codes, X, n_nonzero, out):
             s0, s1, s2, s3 = value[i], value[i + 1], value[i + 2], value[i + 3]
             x0, x1, x2, x3 = X[point[i]], X[point[i + 1]], X[point[i + 2]], X[point[i + 3]]
             for d in range(row.size):
-                row[d] += s0 * x0[d] + s1 * x1[d] + s2 * x2[d] + s3 * x3[d]
+                x = fma(s1, x1[d], fma(s0, x0[d], row[d]))
+                row[d] = fma(s3, x3[d], fma(s2, x2[d], x))
             i += 4
         while i < last:
             s0, x0 = value[i], X[point[i]]
             for d in range(row.size):
-                row[d] += s0 * x0[d]
+                row[d] = fma(s0, x0[d], row[d])
             i += 1
         first = last
 

@@ -8,23 +8,23 @@ k-th value, or to 0 for the latent that has the k-th value already.
 import numpy as np
 
 from .compiling import njit
-from .holes import gram_entry, gram_row
-from .vector_math import INLINE, exp, first_best, maximum, rounding
+from .holes import find_row, gram_entry
+from .vector_math import LEAN, copy, exp, first_best, fma, maximum, rounding
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def best_gains(projection, values, bias, gains):
     """gains[h] = max_k values[k] projection[h] + bias[k, h]."""
     v, b = values[0], bias[0]
     for h in range(projection.size):
-        gains[h] = v * projection[h] + b[h]
+        gains[h] = fma(v, projection[h], b[h])
     for k in range(1, values.size):
         v, b = values[k], bias[k]
         for h in range(projection.size):
-            gains[h] = maximum(gains[h], v * projection[h] + b[h])
+            gains[h] = maximum(gains[h], fma(v, projection[h], b[h]))
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def gain_of_change(field, values, bias, kind, h, k):
     """Return the gain of the k-th change of a latent that has the value of index kind."""
     gain = 0.0 if k == kind else np.float64(values[k] * field[h] + bias[k, h])
@@ -33,14 +33,14 @@ def gain_of_change(field, values, bias, kind, h, k):
     return gain
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def size_of_change(values, kind, k):
     """Return what the k-th change adds to the value of a latent."""
     change = 0.0 if k == kind else np.float64(values[k])
     return change - np.float64(values[kind]) if kind >= 0 else change
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def best_change(field, values, bias, kind, h, slack):
     """Return the best change of a latent, the first of those that tie, and its gain."""
     best, top = 0, gain_of_change(field, values, bias, kind, h, 0)
@@ -51,7 +51,7 @@ def best_change(field, values, bias, kind, h, slack):
     return best, top
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def find_centre(projection, gram, holes, values, bias, kinds, support, field, gains):
     """Climb from the state 0 to a local maximum of the log-joint, the best change at a time.
 
@@ -59,7 +59,7 @@ def find_centre(projection, gram, holes, values, bias, kinds, support, field, ga
     those that are active, which ``support`` lists. field (H,) and gains (H,), of the best
     change of each latent, are those at the centre. Returns how many latents are active.
     """
-    field[:] = projection
+    copy(projection, field)
     n_active = 0
     # a step gains more than rounding errors; what they add up to must not go on for ever
     for _ in range(4 * field.size + 16):
@@ -75,9 +75,10 @@ def find_centre(projection, gram, holes, values, bias, kinds, support, field, ga
         kind = kinds[h]
         k, _ = best_change(field, values, bias, kind, h, slack)
         change = field.dtype.type(size_of_change(values, kind, k))
-        own, row = field[h], gram_row(gram, holes, h)
+        own, place = field[h], find_row(gram, holes, h)
+        row = gram[h] if holes is None else holes.gram[place]
         for i in range(field.size):
-            field[i] -= change * row[i]
+            field[i] = fma(-change, row[i], field[i])
         field[h] = own
         if kind < 0:
             support[n_active] = h
@@ -93,16 +94,16 @@ def find_centre(projection, gram, holes, values, bias, kinds, support, field, ga
     return n_active
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def cheapest_changes(gains, projection, bias, work, candidates):
     """Write the latents whose best change costs least, best first."""
-    work[:] = gains
+    copy(gains, work)
     for j in range(candidates.size):
         candidates[j] = first_best(work, projection, bias)
         work[candidates[j]] = -np.inf
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def log_joint_of(projection, gram, holes, values, bias, kinds, support, n_active):
     """Return the log-joint of a state relative to the state 0."""
     total = 0.0
@@ -116,7 +117,7 @@ def log_joint_of(projection, gram, holes, values, bias, kinds, support, n_active
     return total
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def posterior_amplitude(projection, values, bias, h):
     """Return the mean of s_h given that all other latents are inactive."""
     top = 0.0
@@ -130,7 +131,7 @@ def posterior_amplitude(projection, values, bias, h):
     return mean / total
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def select(projection, gram, holes, values, bias, pursuit, residual, gains, work, candidates):
     """Write the candidates of one data point, best first.
 
@@ -140,16 +141,17 @@ def select(projection, gram, holes, values, bias, pursuit, residual, gains, work
     """
     best_gains(projection, values, bias, gains)
     candidates[0] = first_best(gains, projection, bias)
-    work[:] = gains
-    residual[:] = projection
+    copy(gains, work)
+    copy(projection, residual)
     for j in range(1, candidates.size):
         last = candidates[j - 1]
         if pursuit:
             amplitude = posterior_amplitude(residual[last], values, bias, last)
             amplitude = residual.dtype.type(amplitude)
-            row = gram_row(gram, holes, last)
+            place = find_row(gram, holes, last)
+            row = gram[last] if holes is None else holes.gram[place]
             for h in range(residual.size):
-                residual[h] -= amplitude * row[h]
+                residual[h] = fma(-amplitude, row[h], residual[h])
             best_gains(residual, values, bias, work)
         for i in range(j):
             work[candidates[i]] = -np.inf

@@ -14,6 +14,12 @@ JIT = dict(nogil=True, error_model="numpy", fastmath=_FASTMATH, cache=True)
 # What kernels call. Inlined without exception: else freshly compiled code and code
 # from the cache may call different versions, whose sums differ in the last bit.
 INLINE = dict(error_model="numpy", fastmath=_FASTMATH, forceinline=True)
+# What kernels call that allocates nothing: no references to arrays are counted there, which
+# costs as much as the arithmetic. Whether LLVM vectorises a loop that writes may depend on
+# where its arrays lie. No bit depends on it: only `dot` and `sum_of`, which write nothing,
+# sum in another order than is written, and only `fma` fuses.
+LEAN = dict(error_model="numpy", fastmath={"nnan", "nsz"}, forceinline=True, _nrt=False)
+SUM = LEAN | dict(fastmath=_FASTMATH)
 
 LN2 = 0.6931471805599453
 _LOG2_E = 1.4426950408889634
@@ -97,6 +103,20 @@ def maximum(typingctx, a, b):
 
 
 @intrinsic
+def fma(typingctx, a, b, c):
+    """Return a * b + c of numbers of one type, rounded once where the processor can."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        function = builder.module.declare_intrinsic(
+            "llvm.fmuladd", [kind], ir.FunctionType(kind, [kind, kind, kind])
+        )
+        return builder.call(function, args)
+
+    return a(a, a, a), codegen
+
+
+@intrinsic
 def log2_below(typingctx, x):
     """Return a lower bound of log2(x) of a normal positive number, at most 0.0861 below it.
 
@@ -119,10 +139,39 @@ def log2_below(typingctx, x):
 
 if config.DISABLE_JIT:  # plain Python knows no intrinsics
     maximum = max
+
+    def fma(a, b, c):
+        return a * b + c
+
     log2_below = np.log2
 
 
-@njit(**INLINE)
+@njit(**SUM)
+def sum_of(x):
+    """Return the sum of all entries."""
+    out = x.dtype.type(0.0)
+    for i in range(x.size):
+        out += x[i]
+    return out
+
+
+@njit(**SUM)
+def dot(x, y):
+    """Return the sum of products."""
+    out = x.dtype.type(0.0)
+    for i in range(x.size):
+        out += x[i] * y[i]
+    return out
+
+
+@njit(**LEAN)
+def copy(source, target):
+    """Write one row over another."""
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@njit(**LEAN)
 def argmax(x):
     """Return the index of the first maximum: two reductions, no branch per entry."""
     top = x.dtype.type(-np.inf)
@@ -135,7 +184,7 @@ def argmax(x):
     return first
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def rounding(h, projection, bias):
     """Return by how much gains of a latent may differ by rounding errors alone.
 
@@ -148,7 +197,7 @@ def rounding(h, projection, bias):
     return (1e-8 if projection.itemsize == 8 else 1e-5) * size
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def first_best(gains, projection, bias):
     """Return the first latent whose gain is the best but for rounding errors.
 

@@ -25,8 +25,8 @@ from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, Ternary
 
 USUAL = dict(N=4000, D=144, H=256, candidates=8, changes=5, active=4)
 SIZES = dict(
-    N=(500, 1000, 2000, 4000, 8000, 16_000),
-    D=(64, 144, 256, 400, 784, 1600),
+    N=(500, 1000, 2000, 4000, 8000),
+    D=(64, 144, 256, 400, 784, 1024),
     H=(32, 64, 128, 256, 512, 1024),
     candidates=(2, 4, 6, 8, 10, 12),
     changes=(1, 2, 3, 4, 5, 6, 8),
@@ -80,6 +80,7 @@ def problem(model, sizes):
 def times(model, n_iterations, **sizes):
     """Return microseconds per data point of an iteration and of coding, and how many are active."""
     estimator, X = problem(model, USUAL | sizes)
+    estimator.set_params(max_iter=1).fit(X[:100]).transform(X[:100])  # compiles
     clock = Clock()
     estimator.set_params(max_iter=n_iterations + 1).set_callbacks(clock).fit(X)
     coding = []
@@ -120,13 +121,42 @@ def vary(name, options):
     return found
 
 
+def draw(found, path):
+    """Save a panel for each size: an iteration solid, coding dashed."""
+    import matplotlib.pyplot as plt
+
+    n_rows = -(-len(found) // 3)
+    figure, axes = plt.subplots(
+        n_rows, 3, figsize=(12, 4.2 * n_rows), layout="constrained", squeeze=False
+    )
+    for ax in axes.flat[len(found) :]:
+        ax.remove()
+    for ax, (name, by_model) in zip(axes.flat, found.items()):
+        ticks = SIZES[name]
+        for k, (model, (iteration, coding)) in enumerate(by_model.items()):
+            over_all, last = exponents(ticks, iteration)
+            label = f"{model} {over_all:.2f}, {last:.2f}"
+            ax.plot(ticks, iteration, f"C{k}-o", markersize=3, label=label)
+            ax.plot(ticks, coding, f"C{k}--", linewidth=0.8)
+        ax.set(xscale="log", yscale="log", xlabel=TITLES[name])
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.set_xticks([], minor=True)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(title="exponent, at the end", frameon=False, fontsize=8, title_fontsize=8)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("us per data point")
+    figure.savefig(path, dpi=90)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", choices=SIZES, nargs="+", default=list(SIZES))
     parser.add_argument("--models", choices=MODELS, nargs="+", default=list(MODELS))
-    parser.add_argument("--iterations", type=int, default=5)
+    parser.add_argument("--iterations", type=int, default=4)
     parser.add_argument("--picture", metavar="PATH")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     with threadpool_limits(1):
         found = {name: vary(name, options) for name in options.sizes}
+    if options.picture:
+        draw(found, options.picture)

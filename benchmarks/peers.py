@@ -179,7 +179,7 @@ def reconstruction(options):
 
 
 def amari(options):
-    settings = dict(n_init=5, max_iter=500, tol=1e-5)
+    settings = dict(n_init=3, max_iter=200, tol=1e-5)
     names = [*ADDING, *(name for name in PEERS if name != "NMF")]
     print("five sources, 1000 data points, noise 0.1; distance from the mixing")
     print(f"{'':28}" + "".join(f"{kind:>19}" for kind in DRAWN))
@@ -295,7 +295,7 @@ if __name__ == "__main__":
     parser.add_argument("--parts", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument("--samples", type=int, default=10_000, help="patches to learn from")
     parser.add_argument("--seeds", type=int, default=2, help="of reconstruction and denoising")
-    parser.add_argument("--mixtures", type=int, default=10)
+    parser.add_argument("--mixtures", type=int, default=5)
     parser.add_argument("--splits", type=int, default=5, help="of the digits")
     parser.add_argument("--images", nargs="+", default=["brick", "page"])
     options = parser.parse_args()

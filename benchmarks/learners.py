@@ -44,8 +44,8 @@ def explained(components, X, n_elements=N_ELEMENTS, error=None, n_jobs=2):
 def explained_by_mean(components, X, n_elements, n_jobs=2):
     """Return the share that so many elements on average explain, more where more is left."""
     largest = np.max(np.sum(X**2, axis=1))
-    low, high = 1e-6 * largest, largest
-    while high > 1.002 * low:
+    low, high = 1e-4 * largest, largest
+    while high > 1.005 * low:
         error = np.sqrt(low * high)
         share, n_taken = explained(components, X, error=error, n_jobs=n_jobs)
         low, high = (error, high) if n_taken > n_elements else (low, error)
@@ -135,7 +135,7 @@ def by_ica(n_components, n_passes=None, n_jobs=1, seed=0):
 
 
 def by_factors(n_components, n_passes=None, n_jobs=1, seed=0):
-    return FactorAnalysis(n_components, random_state=seed, **_passes(n_passes, 1000, tol=0.0))
+    return FactorAnalysis(n_components, random_state=seed, **_passes(n_passes, 100, tol=0.0))
 
 
 def by_nmf(n_components, n_passes=None, n_jobs=1, seed=0):

@@ -296,7 +296,7 @@ if __name__ == "__main__":
     parser.add_argument("--samples", type=int, default=10_000, help="patches to learn from")
     parser.add_argument("--seeds", type=int, default=2, help="of reconstruction and denoising")
     parser.add_argument("--mixtures", type=int, default=5)
-    parser.add_argument("--splits", type=int, default=5, help="of the digits")
+    parser.add_argument("--splits", type=int, default=3, help="of the digits")
     parser.add_argument("--images", nargs="+", default=["brick", "page"])
     options = parser.parse_args()
     warnings.simplefilter("ignore")

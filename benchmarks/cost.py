@@ -127,7 +127,7 @@ def draw(found, path):
 
     n_rows = -(-len(found) // 3)
     figure, axes = plt.subplots(
-        n_rows, 3, figsize=(12, 4.2 * n_rows), layout="constrained", squeeze=False
+        n_rows, 3, figsize=(12, 4.2 * n_rows), layout="constrained", squeeze=False, sharey=True
     )
     for ax in axes.flat[len(found) :]:
         ax.remove()
@@ -143,7 +143,7 @@ def draw(found, path):
         ax.set_xticks([], minor=True)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(title="exponent, at the end", frameon=False, fontsize=8, title_fontsize=8)
-    for ax in axes[:, 0]:
+    for ax in axes[:, 0]:  # one scale for all: what hardly matters looks flat
         ax.set_ylabel("us per data point")
     figure.savefig(path, dpi=90)
 

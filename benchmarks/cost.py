@@ -124,6 +124,7 @@ def vary(name, options):
 def draw(found, path):
     """Save a panel for each size: an iteration solid, coding dashed."""
     import matplotlib.pyplot as plt
+    from PIL import Image
 
     n_rows = -(-len(found) // 3)
     figure, axes = plt.subplots(
@@ -142,10 +143,22 @@ def draw(found, path):
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.set_xticks([], minor=True)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(title="exponent, at the end", frameon=False, fontsize=8, title_fontsize=8)
-    for ax in axes[:, 0]:  # one scale for all: what hardly matters looks flat
+        ax.legend(
+            title="exponent, at the end",
+            frameon=False,
+            fontsize=8,
+            title_fontsize=8,
+            loc="upper left",
+            ncols=2,
+        )
+    largest = max(rows.max() for by_model in found.values() for rows in by_model.values())
+    axes[0, 0].set_ylim(top=8 * largest)  # room for the legends; one scale for all panels
+    for ax in axes[:, 0]:
         ax.set_ylabel("us per data point")
     figure.savefig(path, dpi=90)
+    with Image.open(path) as picture:  # of few colours, which makes a small file
+        few = picture.convert("RGB").quantize(128)
+    few.save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -40,62 +40,65 @@ def pursued(noisy, sigma, learner):
     return reconstruct_from_patches(codes @ atoms + means, PATCH_SIZE, noisy.shape)
 
 
-def ksvd(noisy, sigma):
+def ksvd(noisy, sigma, jobs):
     learner = dictlearn.DictionaryLearning(
         N_ATOMS, fit_algorithm="aksvd", n_nonzero_coefs=4, max_iter=15, random_state=0
     )
-    return pursued(noisy, sigma, learner)
+    return pursued(noisy, sigma, learner), None
 
 
-def mini_batch(noisy, sigma):
+def mini_batch(noisy, sigma, jobs):
     # the penalty of the scikit-learn example, in units of the noise
     learner = MiniBatchDictionaryLearning(
         N_ATOMS, alpha=ERROR_GAIN * sigma, batch_size=256, max_iter=10, random_state=0
     )
-    return pursued(noisy, sigma, learner)
+    return pursued(noisy, sigma, learner), None
 
 
-def skprosper(noisy, fast):
+def skprosper(noisy, jobs, fast):
     axis = -1 if noisy.ndim == 3 else None
     result, model = denoise(
         noisy,
         fast=fast,
         channel_axis=axis,
-        n_jobs=options.jobs,
+        n_jobs=jobs,
         random_state=0,
         return_estimator=True,
     )
-    inferred.append(model.noise_variance_**0.5)
-    return result
+    return result, model.noise_variance_**0.5
 
 
-def told(noisy, sigma):
-    return bm3d.bm3d_rgb(noisy, sigma) if noisy.ndim == 3 else bm3d.bm3d(noisy, sigma)
+def told(noisy, sigma, jobs):
+    result = bm3d.bm3d_rgb(noisy, sigma) if noisy.ndim == 3 else bm3d.bm3d(noisy, sigma)
+    return result, None
 
 
+# each returns the image and the noise that it inferred, None where it was told
 METHODS = {
-    "full": lambda noisy, sigma: skprosper(noisy, False),
-    "fast": lambda noisy, sigma: skprosper(noisy, True),
+    "full": lambda noisy, sigma, jobs: skprosper(noisy, jobs, fast=False),
+    "fast": lambda noisy, sigma, jobs: skprosper(noisy, jobs, fast=True),
     "BM3D": told,
     "K-SVD": ksvd,
     "MiniBatch": mini_batch,
 }
 
 
-def table(sigma, names, methods):
+def table(sigma, names, methods, seeds, jobs, colour=False):
     """Print the rows of one noise level and their mean."""
     print(f"\nnoise {sigma}{'':14}" + "".join(f"{method:>20}" for method in methods), flush=True)
     rows = []
     for name in names:
-        image = photograph(name, options.colour)
-        scores, seconds = np.empty((2, len(methods), options.seeds))
-        inferred.clear()
-        for seed in range(options.seeds):
+        image = photograph(name, colour)
+        scores, seconds = np.empty((2, len(methods), seeds))
+        inferred = []
+        for seed in range(seeds):
             noisy = image + sigma * np.random.default_rng(seed).standard_normal(image.shape)
             for k, method in enumerate(methods):
                 start = perf_counter()
-                result = METHODS[method](noisy, float(sigma))
+                result, found = METHODS[method](noisy, float(sigma), jobs)
                 seconds[k, seed] = perf_counter() - start
+                if found is not None:
+                    inferred.append(found)
                 scores[k, seed] = psnr(np.clip(result, 0, 255), image, data_range=255)
         text = f"{name:22}"
         for score, second in zip(scores, seconds):
@@ -119,6 +122,5 @@ if __name__ == "__main__":
     chosen = options.images or (DEVELOPMENT + ASIDE if options.development else TEST)
     if options.colour:
         chosen = [name for name in chosen if full_size(name, colour=True).ndim == 3]
-    inferred = []
     for level in options.sigmas:
-        table(level, chosen, options.methods)
+        table(level, chosen, options.methods, options.seeds, options.jobs, options.colour)

@@ -1,9 +1,9 @@
 """Blind separation of spike-and-slab sources: GaussianSparseCoding beside FastICA.
 
 2 to 5 sources, each active with probability 0.3 and then N(0, 1), mixed by a random
-matrix, under noise. Prints the Amari distance of the learned mixing from the true one
-(0: equal up to order and scale), mean over the seeds, in how many of them
-GaussianSparseCoding comes closer, and how far its noise is off.
+matrix, under noise; benchmarks/peers.py has other sources and learners. Prints the Amari
+distance of the learned mixing from the true one (0: equal up to order and scale), mean over
+the seeds, in how many of them GaussianSparseCoding comes closer, and how far its noise is off.
 """
 
 import argparse
@@ -16,11 +16,20 @@ from sklearn.exceptions import ConvergenceWarning
 from skprosper import GaussianSparseCoding
 from skprosper.metrics import amari_distance
 
+# what a source is where it is active
+DRAWN = {
+    "spike-and-slab": lambda rng, shape: rng.standard_normal(shape),
+    "binary": lambda rng, shape: np.ones(shape),
+    "ternary": lambda rng, shape: rng.choice([-1.0, 1.0], shape),
+    "Laplace": lambda rng, shape: rng.laplace(size=shape),
+}
 
-def mixture(n_sources, n_samples, noise, rng):
+
+def mixture(n_sources, n_samples, noise, rng, kind="spike-and-slab"):
     """Return data, (n_samples, n_sources), and the mixing, a row per source."""
-    sources = rng.standard_normal((n_samples, n_sources))
-    sources *= rng.uniform(size=sources.shape) < 0.3
+    sources = DRAWN[kind](rng, (n_samples, n_sources))
+    if kind != "Laplace":  # those are never 0
+        sources *= rng.uniform(size=sources.shape) < 0.3
     mixing = rng.standard_normal((n_sources, n_sources))
     return sources @ mixing + noise * rng.standard_normal(sources.shape), mixing
 

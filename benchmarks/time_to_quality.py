@@ -14,18 +14,27 @@ scores against time.
 
 import argparse
 import warnings
-from functools import partial
 from time import perf_counter
 
 import numpy as np
 from iteration import MODELS
+from learners import N_ELEMENTS, PEERS, dictionary, explained
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from skprosper.datasets import load_image_patches
 
 N_COMPONENTS = 256
-N_ELEMENTS = 10
+# peer, components, passes over the data; no more sources than dimensions, of which the mean
+# of a patch, 0, is none
+RIVALS = (
+    ("SPAMS", N_COMPONENTS, 1),
+    ("SPAMS", N_COMPONENTS, 10),
+    ("dictlearn K-SVD", N_COMPONENTS, None),
+    ("DictionaryLearning", N_COMPONENTS, None),
+    ("MiniBatchDictionaryLearning", N_COMPONENTS, None),
+    ("FastICA", 143, None),
+)
 
 
 class Clock:
@@ -82,54 +91,6 @@ def curve(model, n_scores=15, **params):
     return seconds, scores, whole, estimator
 
 
-def explained(components, held_out):
-    """Return the share of the variance that so many elements explain, by matching pursuit."""
-    import spams
-
-    length = np.linalg.norm(components, axis=1)
-    D = np.asfortranarray((components[length > 0.0] / length[length > 0.0, None]).T)
-    Y = np.asfortranarray(held_out.T)
-    codes = spams.omp(Y, D=D, L=N_ELEMENTS, numThreads=2)
-    return 1.0 - np.sum((Y - D @ codes.toarray()) ** 2) / np.sum(Y**2)
-
-
-def peers(X):
-    """Yield the name of each peer and a function that returns its dictionary."""
-    import dictlearn
-    import spams
-    from sklearn.decomposition import FastICA, MiniBatchDictionaryLearning
-
-    def by_spams(passes):
-        n_batches = passes * -(-len(X) // 512)
-        params = dict(K=N_COMPONENTS, lambda1=1.2 / 12, batchsize=512, numThreads=2)
-        return spams.trainDL(np.asfortranarray(X.T), iter=n_batches, verbose=False, **params).T
-
-    def by_dictlearn():
-        learner = dictlearn.DictionaryLearning(
-            N_COMPONENTS,
-            fit_algorithm="aksvd",
-            n_nonzero_coefs=N_ELEMENTS,
-            max_iter=10,
-            random_state=0,
-        )
-        return learner.fit(X).components_
-
-    def by_scikit_learn():
-        return (
-            MiniBatchDictionaryLearning(N_COMPONENTS, random_state=0, n_jobs=2).fit(X).components_
-        )
-
-    def by_ica():
-        # no more sources than dimensions, of which the mean of a patch, 0, is none
-        return FastICA(X.shape[1] - 1, random_state=0).fit(X).mixing_.T
-
-    yield "SPAMS trainDL, 1 pass", partial(by_spams, 1)
-    yield "SPAMS trainDL, 10 passes", partial(by_spams, 10)
-    yield "dictlearn K-SVD", by_dictlearn
-    yield "MiniBatchDictionaryLearning", by_scikit_learn
-    yield "FastICA (143)", by_ica
-
-
 def draw(curves, path):
     import matplotlib.pyplot as plt
 
@@ -169,20 +130,22 @@ if __name__ == "__main__":
             flush=True,
         )
         if options.peers and model in ("BSC", "TSC", "DSC", "GSC"):
-            share = explained(fit.components_, held_out)
+            share, _ = explained(fit.components_, held_out)
             print(f"      {N_ELEMENTS} elements explain {share:.1%} of held-out patches")
         print(
             "      " + "  ".join(f"{t:.1f} s {s:.1f}" for t, s in zip(seconds, scores)), flush=True
         )
     if options.peers:
         X, held_out = data("BSC")
-        for name, dictionary in peers(X):
+        for name, n_components, n_passes in RIVALS:
+            learner = PEERS[name](n_components, n_passes, n_jobs=2, seed=0)
             start = perf_counter()
-            D = dictionary()
+            learner.fit(X)
             spent = perf_counter() - start
+            share, _ = explained(dictionary(learner), held_out)
+            passes = f", passes: {n_passes}" if n_passes else ""
             print(
-                f"{name:28} {spent:7.1f} s  {N_ELEMENTS} elements explain "
-                f"{explained(D, held_out):.1%}",
+                f"{name + passes:38} {spent:7.1f} s  {N_ELEMENTS} elements explain {share:.1%}",
                 flush=True,
             )
     if options.picture:

@@ -27,7 +27,7 @@ from .selection import (
     select,
     size_of_change,
 )
-from .vector_math import INLINE, JIT, exp, maximum
+from .vector_math import INLINE, JIT, exp, log_share, maximum
 
 # States lighter than exp(-CUTOFF) of the heaviest do not matter at double precision.
 CUTOFF = 32.0
@@ -524,7 +524,7 @@ def top_states(
     n_candidates,
     best,
     pursuit,
-    log_joint,
+    log_probability,
     support,
     kinds,
     entropy,
@@ -533,10 +533,10 @@ def top_states(
 ):
     """Write the most probable states of every data point, best first.
 
-    log_joint (n, n_states) is relative to the state 0, -inf where K_n holds fewer
-    states; support (n, n_states, width) holds the active latents, -1 where there are
-    fewer, kinds the index of their value; entropy (n,) is that of the truncated
-    posterior and evidence (n,) its log normaliser, both in nats.
+    log_probability (n, n_states) is -inf where K_n holds fewer states; support
+    (n, n_states, width) holds the active latents, -1 where there are fewer, kinds the
+    index of their value; entropy (n,) is that of the truncated posterior and evidence
+    (n,) its log normaliser relative to the state 0, both in nats.
     """
     n_points, n_latents = projections.shape
     gram, values, bias = model
@@ -547,14 +547,14 @@ def top_states(
     left = make_half(left_states, centre.candidates[:n_left])
     right = make_half(right_states, centre.candidates[n_left:])
     field = np.zeros((right.steps.shape[0], left.energies.size))
-    left_index = np.empty(log_joint.shape[1], np.int64)
-    right_index = np.empty(log_joint.shape[1], np.int64)
+    left_index = np.empty(log_probability.shape[1], np.int64)
+    right_index = np.empty(log_probability.shape[1], np.int64)
     changed = np.empty((n_candidates, 2), np.int64)
     outside = np.empty(n_latents, np.bool_)
     n_active = 0
     for n in range(n_points):
         code = projections[n]
-        best_of = log_joint[n]
+        best_of = log_probability[n]
         best_of[:] = -np.inf
         support[n] = -1
         kinds[n] = 0
@@ -602,7 +602,7 @@ def top_states(
         evidence[n] = height + reference + np.log(total)
         entropy[n] = max(0.0, reference + np.log(total) - mean_energy / total)
         for i in range(size):
-            best_of[i] += height
+            best_of[i] = log_share(best_of[i], reference, total)
             a, b = left_index[i], right_index[i]
             n_changed = 0
             if a < 0:

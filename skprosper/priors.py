@@ -508,6 +508,12 @@ class SpikeSlabPrior(BaseEstimator):
         """Return the root mean square of each latent where it is active, (n_components,)."""
         return np.sqrt(self.mean**2 + self._variances())
 
+    def distance(self):
+        """Return how far from 0 the slabs lie, squared and in units of their deviations."""
+        if self.covariance.ndim == 1:
+            return float(np.max(self.mean**2 / self.covariance))
+        return float(self.mean @ np.linalg.solve(self.covariance, self.mean))
+
     def activity(self, n_components):
         """Return the probability of each latent being active, (n_components,)."""
         return self.probability

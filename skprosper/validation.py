@@ -28,6 +28,10 @@ _SCALE_LIMITS = {"float64": (1e-140, 1e140), "float32": (1e-15, 1e15)}
 ROUNDING_FLOOR = {"float64": 1e-11, "float32": 1e-5}
 # Below this part of it posteriors would be made of rounding errors.
 _UNRESOLVED = 1e-2
+# What float64 resolves of slabs to a few hundredths of a nat, in which it is computed wherever
+# float32 would not do: mean square of what a slab adds, in units of the noise, and of its mean in
+# deviations.
+_MOST_RESOLVED = 1e14
 # Weights above this are scaled down: squares of float32 data times them stay finite.
 _MOST_WEIGHT = 1e12
 _ONE_ROW = (1.0, 1.0)
@@ -196,9 +200,15 @@ def check_prior(prior, n_components, dtype):
             f"the range {low:g} to {high:g} of {dtype.name}; rescale its "
             + ("mean and covariance." if prior.continuous else "values.")
         )
+    if prior.continuous and (distance := prior.distance()) > _MOST_RESOLVED:
+        raise ValueError(
+            f"prior={prior!r} has slabs {np.sqrt(distance):.3g} standard deviations from 0, more "
+            f"than float64 resolves; raise its covariance {distance / _MOST_RESOLVED:.3g} times "
+            "or more, or take prior='binary'."
+        )
 
 
-def check_start(components, noise, moments, dtype, centred):
+def check_start(components, prior, noise, moments, dtype, centred):
     """Raise where EM would start beyond the floating-point range, or what it resolves."""
     high = _SCALE_LIMITS[dtype.name][1]
     square = moments.variances if centred else moments.variances + moments.mean**2
@@ -217,6 +227,16 @@ def check_start(components, noise, moments, dtype, centred):
         raise ValueError(
             f"components_init holds {largest.max():.3g}, outside the range of {dtype.name} in "
             "units of the noise; give components in the units of X."
+        )
+    if not prior.continuous:
+        return
+    energies = np.sum(components * noise.precision_weighted(components), axis=1)
+    added = np.max(energies * prior.amplitudes(len(components)) ** 2)
+    if added > _MOST_RESOLVED:
+        raise ValueError(
+            f"noise_init is too small for slabs that add {np.sqrt(added):.3g} times its standard "
+            f"deviation to X, more than float64 resolves. Raise it {added / _MOST_RESOLVED:.3g} "
+            "times or more, or give components_init and slabs in the units of X."
         )
 
 

@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from skprosper import (
     BinarySparseCoding,
-    DiscreteSparseCoding,
     GaussianSparseCoding,
     MaximumMagnitudeCausesAnalysis,
     SparseCoding,
@@ -18,6 +17,7 @@ from skprosper.annealing import Annealing
 from skprosper.noise import FullNoise
 from skprosper.priors import BinaryPrior, SpikeSlabPrior
 
+MODELS = [BinarySparseCoding, GaussianSparseCoding, MaximumMagnitudeCausesAnalysis]
 X = np.random.default_rng(0).normal(size=(40, 4))
 
 
@@ -65,13 +65,53 @@ def test_slabs_far_above_the_noise_are_as_exact_in_float32(covariance):
     np.testing.assert_allclose(codes[np.float32], codes[np.float64], rtol=1e-3, atol=1e-2)
 
 
-def test_probabilities_beside_an_unlikely_row():
-    model = DiscreteSparseCoding(1, noise_init=1.0, random_state=0, max_iter=0).fit(X)
+@pytest.mark.parametrize(
+    "mean, covariance", [(1e4, 1.0), (1e4, 1e-4), (-1e3, 1e-4), (1e4, np.eye(3)), (100.0, 1e-2)]
+)
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_slabs_far_from_0_are_as_exact_in_float32(mean, covariance, missing):
+    data = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    data[np.random.default_rng(1).uniform(size=data.shape) < missing] = np.nan
+    prior = SpikeSlabPrior(0.3, mean, covariance)
+    model = SparseCoding(3, prior=prior, max_iter=0, random_state=0)
+    scores = [model.fit(data.astype(t)).score_samples(data.astype(t)) for t in ("f4", "f8")]
+    np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-3)
+
+
+def test_slabs_that_float64_does_not_resolve_are_an_error():
+    model = SparseCoding(3, prior=SpikeSlabPrior(0.3, 1e6, 1e-6), max_iter=0, random_state=0)
+    with pytest.raises(ValueError, match="1.*standard deviations from 0.*raise its covariance 1e"):
+        model.fit(X)
+    prior, far = SpikeSlabPrior(0.3, covariance=1e6), np.full((3, 4), 1e6)
+    model.set_params(prior=prior, components_init=far, noise_init=1e-12)
+    with pytest.raises(ValueError, match="noise_init is too small for slabs that add"):
+        model.fit(X)
+
+
+@pytest.mark.parametrize(
+    "superposition, prior",
+    [("linear", "discrete"), ("linear", "spike-slab"), ("magnitude-maximum", "discrete")],
+)
+def test_probabilities_beside_an_unlikely_row(superposition, prior):
+    model = SparseCoding(
+        1, prior=prior, superposition=superposition, noise_init=1.0, random_state=0, max_iter=0
+    ).fit(X)
     row = np.full((1, 4), 1e13)
     row -= model.components_ * (row @ model.components_.T) / np.sum(model.components_**2)
     probabilities = model.posterior(row).probabilities
     assert probabilities.max() < 1.0
     np.testing.assert_allclose(probabilities.sum(), 1.0)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_probabilities_of_little_noise_sum_to_1(model):
+    # y^2 in units of the noise is 1e13, whose last digit is 1e-3 nats
+    data = np.random.default_rng(0).normal(size=(100, 12))
+    data[np.random.default_rng(1).uniform(size=data.shape) < 0.3] = np.nan
+    noise = 1e-12 * np.nanmean(data**2)
+    fitted = model(3, noise_init=noise, max_changes=None, max_iter=0, random_state=0).fit(data)
+    probabilities = fitted.posterior(data, 64).probabilities
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-6)
 
 
 def test_a_covariance_of_any_range_has_a_factor():

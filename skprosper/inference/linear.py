@@ -97,7 +97,7 @@ class LinearEStep(LinearGaussianEStep):
         n, H = len(projections), len(self.components)
         model = self._model(holes)
         most = kernel.most_active(projections, model, n_candidates, best, pursuit, holes)
-        log_joint = np.empty((n, n_states))
+        log_probability = np.empty((n, n_states))
         support = np.empty((n, n_states, min(H, most + max_changes)), np.int64)
         kinds = np.empty_like(support)
         entropy, evidence = np.empty(n), np.empty(n)
@@ -108,7 +108,7 @@ class LinearEStep(LinearGaussianEStep):
             n_candidates,
             best,
             pursuit,
-            log_joint,
+            log_probability,
             support,
             kinds,
             entropy,
@@ -117,4 +117,4 @@ class LinearEStep(LinearGaussianEStep):
         )
         values = np.where(support >= 0, self.model.values[kinds], 0)
         exact = np.zeros(support.shape, self.dtype)
-        return Posteriors(support, values, exact, log_joint - evidence[:, None], evidence, entropy)
+        return Posteriors(support, values, exact, log_probability, evidence, entropy)

@@ -222,7 +222,7 @@ class MaximumEStep:
         """Return the `Posteriors` of a block of rows, given them in units of the noise too."""
         n_candidates, max_changes, *_ = self.truncation
         model, widest = self._model(holes), max(1, min(max_changes, n_candidates))
-        log_joint = np.empty((len(x), n_states))
+        log_probability = np.empty((len(x), n_states))
         entropy, evidence = np.empty(len(x)), np.empty(len(x))
         width = 0
         while width < widest:
@@ -234,7 +234,7 @@ class MaximumEStep:
                 projections,
                 model,
                 self.trees,
-                log_joint,
+                log_probability,
                 support,
                 kinds,
                 entropy,
@@ -243,9 +243,8 @@ class MaximumEStep:
             )
         values = np.where(support >= 0, self.model.values[kinds], 0)
         exact = np.zeros(support.shape, self.dtype)
-        log_joint -= evidence[:, None]  # now the log-probability
         evidence += self._constant(X)
-        return Posteriors(support, values, exact, log_joint, evidence, entropy)
+        return Posteriors(support, values, exact, log_probability, evidence, entropy)
 
     @staticmethod
     def imputed(X):

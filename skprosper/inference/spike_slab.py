@@ -6,9 +6,10 @@ from ..kernels import spike_slab as kernel
 from ..kernels.active_set import Slabs
 from .base import LinearGaussianEStep, Posteriors, Precision
 
-# Variance of what a latent adds to the data, in units of the noise, from which on slabs of
+# Mean square of what a latent adds to the data, in units of the noise, from which on slabs of
 # like components are not told from each other in float32: their precision matrix is singular
-# but for a share of the inverse.
+# but for a share of the inverse. And of the mean of slabs in their deviations: what a slab far
+# from 0 takes from the log-joint of the prior it gives back in that of the data.
 _MOST_IN_FLOAT32 = 1e5
 
 
@@ -23,11 +24,9 @@ class SpikeSlabEStep(LinearGaussianEStep):
     """
 
     def _resolving(self, dtype, energies):
-        prior = self.prior
-        variance = prior.moments(len(energies))[1] / prior.probability
-        return np.result_type(
-            dtype, np.float64 if np.max(energies * variance) > _MOST_IN_FLOAT32 else np.float32
-        )
+        added = np.max(energies * self.prior.amplitudes(len(energies)) ** 2)
+        most = max(added, self.prior.distance())
+        return np.result_type(dtype, np.float64 if most > _MOST_IN_FLOAT32 else np.float32)
 
     def _prepare(self):
         H = len(self.components)
@@ -145,7 +144,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
         n_candidates, max_changes, best, pursuit = self.truncation
         n, H = len(projections), len(self.components)
         most = kernel.most_active(projections, self.slabs, best, pursuit, n_candidates, holes)
-        log_joint = np.empty((n, n_states))
+        log_probability = np.empty((n, n_states))
         support = np.empty((n, n_states, min(H, most + max_changes)), np.int64)
         entropy, evidence = np.empty(n), np.empty(n)
         kernel.top_states(
@@ -153,7 +152,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
             self.slabs,
             self.tree,
             *self.truncation,
-            log_joint,
+            log_probability,
             support,
             entropy,
             evidence,
@@ -168,9 +167,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
         values = (mean + (covariance @ pull[..., None])[..., 0]).astype(self.dtype)
         variances = np.diagonal(covariance, axis1=-2, axis2=-1)
         variances = np.where(inactive, 0.0, variances).astype(self.dtype)
-        return Posteriors(
-            support, values, variances, log_joint - evidence[:, None], evidence, entropy
-        )
+        return Posteriors(support, values, variances, log_probability, evidence, entropy)
 
     def _slabs_given(self, support, holes):
         """Return Gram matrix and posterior covariance of each active set.

@@ -27,7 +27,19 @@ from .selection import (
     select,
     size_of_change,
 )
-from .vector_math import INLINE, JIT, LEAN, SUM, copy, dot, exp, fma, maximum, sum_of
+from .vector_math import (
+    INLINE,
+    JIT,
+    LEAN,
+    SUM,
+    copy,
+    dot,
+    exp,
+    fma,
+    log_share,
+    maximum,
+    sum_of,
+)
 
 # States lighter than exp(-CUTOFF) of the heaviest do not matter at double precision.
 CUTOFF = 32.0
@@ -560,7 +572,7 @@ def top_states(
     n_candidates,
     best,
     pursuit,
-    log_joint,
+    log_probability,
     support,
     kinds,
     entropy,
@@ -569,20 +581,20 @@ def top_states(
 ):
     """Write the most probable states of every data point, best first.
 
-    log_joint (n, n_states) is relative to the state 0, -inf where K_n holds fewer
-    states; support (n, n_states, width) holds the active latents, -1 where there are
-    fewer, kinds the index of their value; entropy (n,) is that of the truncated
-    posterior and evidence (n,) its log normaliser, both in nats.
+    log_probability (n, n_states) is -inf where K_n holds fewer states; support
+    (n, n_states, width) holds the active latents, -1 where there are fewer, kinds the
+    index of their value; entropy (n,) is that of the truncated posterior and evidence
+    (n,) its log normaliser relative to the state 0, both in nats.
     """
     places = (
-        np.empty(log_joint.shape[1], np.int64),
-        np.empty(log_joint.shape[1], np.int64),
+        np.empty(log_probability.shape[1], np.int64),
+        np.empty(log_probability.shape[1], np.int64),
         np.empty((n_candidates, 2), np.int64),
         np.empty(projections.shape[1], np.bool_),
     )
     memory = make_memory(model, states, n_candidates)
     search = best, pursuit
-    out = log_joint, support, kinds, entropy, evidence
+    out = log_probability, support, kinds, entropy, evidence
     write_states(projections, model, states, search, out, holes, memory, places)
 
 
@@ -594,13 +606,13 @@ def write_states(projections, model, states, search, out, holes, memory, places)
     n_values = values.size
     left_states, right_states, n_right = states
     best, pursuit = search
-    log_joint, support, kinds, entropy, evidence = out
+    log_probability, support, kinds, entropy, evidence = out
     centre, left, right, field = memory.centre, memory.left, memory.right, memory.field
     left_index, right_index, changed, outside = places
     n_active = 0
     for n in range(n_points):
         code = projections[n]
-        best_of = log_joint[n]
+        best_of = log_probability[n]
         best_of[:] = -np.inf
         support[n] = -1
         kinds[n] = 0
@@ -648,7 +660,7 @@ def write_states(projections, model, states, search, out, holes, memory, places)
         evidence[n] = height + reference + np.log(total)
         entropy[n] = max(0.0, reference + np.log(total) - mean_energy / total)
         for i in range(size):
-            best_of[i] += height
+            best_of[i] = log_share(best_of[i], reference, total)
             a, b = left_index[i], right_index[i]
             n_changed = 0
             if a < 0:

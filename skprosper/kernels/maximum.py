@@ -58,7 +58,7 @@ from .holes import (
 )
 from .linear import insert_state
 from .selection import best_gains
-from .vector_math import INLINE, JIT, exp, maximum
+from .vector_math import INLINE, JIT, exp, log_share, maximum, plain_sum
 
 # Centres tried for one data point, each a better state than the last.
 _MOST_CENTRES = 8
@@ -716,6 +716,12 @@ def change_means(model, point, work, square, mean):
 
 
 @njit(**INLINE)
+def single_energy(value, projection, bias):
+    """Return the energy of a state of one active latent, the same number wherever it is asked."""
+    return np.float64(plain_sum(value * projection, bias))
+
+
+@njit(**INLINE)
 def infer(model, holes, trees, n, x, projection, work):
     """Write the weights of all states of K_n of the n-th data point; return the `Point`."""
     enter_point(holes, n)
@@ -784,14 +790,15 @@ def infer(model, holes, trees, n, x, projection, work):
         for kind in range(work.changed.shape[1]):
             work.changed[c, kind] = 0.0
             if kind != search.kinds[search.known[p]]:
-                work.changed[c, kind] = exp(energy + search.rises[p, kind] - reference)
+                rise = search.rises[p, kind]
+                work.changed[c, kind] = exp(plain_sum(energy, rise) - reference)
             total += work.changed[c, kind]
     # All single-latent states at once; those of candidates and core are counted above.
     if singles:
         for k in range(model.values.size):
             v, b, single = model.single_values[k], model.bias[k], work.singles[k]
             for h in range(projection.size):
-                single[h] = exp(np.float64(v * projection[h] + b[h]) - reference)
+                single[h] = exp(single_energy(v, projection[h], b[h]) - reference)
             for h in work.candidates:
                 single[h] = 0.0
             for c in range(n_core):
@@ -1050,23 +1057,25 @@ def put(support, kinds, size, h, kind):
 
 
 @njit(**JIT)
-def top_states(X, projections, model, trees, log_joint, support, kinds, entropy, evidence, holes):
+def top_states(
+    X, projections, model, trees, log_probability, support, kinds, entropy, evidence, holes
+):
     """Write the most probable states of every data point, best first.
 
-    log_joint (n, n_states) is relative to the state 0, -inf where K_n holds fewer
-    states; support (n, n_states, width) holds the active latents, -1 where there are
-    fewer, kinds the index of their value; entropy (n,) is that of the truncated
-    posterior and evidence (n,) its log normaliser, both in nats. Returns the most
+    log_probability (n, n_states) is -inf where K_n holds fewer states; support
+    (n, n_states, width) holds the active latents, -1 where there are fewer, kinds the
+    index of their value; entropy (n,) is that of the truncated posterior and evidence
+    (n,) its log normaliser relative to the state 0, both in nats. Returns the most
     latents active in a state: where that is more than width, support has no room.
     """
     work = make_workspace(model, trees)
     search, n_values = work.search, model.values.size
-    index = np.empty(log_joint.shape[1], np.int64)
-    value = np.empty(log_joint.shape[1], np.int64)
+    index = np.empty(log_probability.shape[1], np.int64)
+    value = np.empty(log_probability.shape[1], np.int64)
     items = np.empty(trees.depths.max() + 1, np.int64)
     widest = np.int64(0)
     for n in range(X.shape[0]):
-        projection, best = projections[n], log_joint[n]
+        projection, best = projections[n], log_probability[n]
         best[:] = -np.inf
         support[n] = -1
         kinds[n] = 0
@@ -1080,7 +1089,7 @@ def top_states(X, projections, model, trees, log_joint, support, kinds, entropy,
             p = work.core[c]
             for kind in range(n_values + 1):
                 if kind != search.kinds[search.known[p]]:
-                    energy = point.energy + search.rises[p, kind]
+                    energy = plain_sum(point.energy, search.rises[p, kind])
                     # an index beyond the states marks a change of the core
                     size = insert_state(best, index, value, size, energy, n_states + p, kind)
         outside = work.scores[0]
@@ -1093,12 +1102,13 @@ def top_states(X, projections, model, trees, log_joint, support, kinds, entropy,
             v, b = model.single_values[k], model.bias[k]
             for h in range(projection.size):
                 if outside[h] > 0.0:
-                    energy = np.float64(v * projection[h] + b[h])
+                    energy = single_energy(v, projection[h], b[h])
                     # a negative index marks a state outside core and candidates
                     size = insert_state(best, index, value, size, energy, -1 - h, k + 1)
         mean_energy = mean_energy_of(model, point, work, projection) / point.total
         entropy[n] = max(0.0, evidence[n] - mean_energy)
         for i in range(size):
+            best[i] = log_share(best[i], point.reference, point.total)
             s, row, kind, width = index[i], support[n, i], kinds[n, i], 0
             if s < 0:
                 width = put(row, kind, width, -1 - s, value[i])

@@ -36,7 +36,7 @@ from .active_set import (
 from .compiling import njit
 from .holes import collect_point, finish, has_room, moments_of_point
 from .linear import add_pair, insert_state
-from .vector_math import INLINE, JIT, exp, maximum
+from .vector_math import INLINE, JIT, exp, log_share, maximum
 
 # Data points that walk the tree together, and most numbers kept for all its states.
 _LANES = 64
@@ -868,7 +868,7 @@ def top_states(
     max_changes,
     best,
     pursuit,
-    log_joint,
+    log_probability,
     support,
     entropy,
     evidence,
@@ -876,10 +876,10 @@ def top_states(
 ):
     """Write the most probable states of every data point, best first.
 
-    log_joint (n, n_states) is relative to the state 0, -inf where K_n holds fewer
-    states; support (n, n_states, width) holds the active latents, -1 where there are
-    fewer; entropy (n,) is that of the truncated posterior over active sets and evidence
-    (n,) its log normaliser, both in nats.
+    log_probability (n, n_states) is -inf where K_n holds fewer states; support
+    (n, n_states, width) holds the active latents, -1 where there are fewer; entropy
+    (n,) is that of the truncated posterior over active sets and evidence (n,) its log
+    normaliser relative to the state 0, both in nats.
     """
     n_points, n_latents = projections.shape
     n_kinds = len(slabs.kinds)
@@ -892,8 +892,8 @@ def top_states(
     gains = np.empty((n_states, lanes))
     determinants = np.empty((n_states, lanes))
     energies = np.empty(n_latents + 1 + n_states)
-    index = np.empty(log_joint.shape[1], np.int64)
-    unused = np.empty(log_joint.shape[1], np.int64)
+    index = np.empty(log_probability.shape[1], np.int64)
+    unused = np.empty(log_probability.shape[1], np.int64)
     changed = np.empty(max_changes + 1, np.int64)
     start = 0
     while start < n_points:
@@ -909,7 +909,7 @@ def top_states(
             for s in range(n_states):
                 energy = gains[s, lane] - 0.5 * np.log(determinants[s, lane])
                 energies[n_latents + 1 + s] = energy if tree.n_changed[s] > 1 else -np.inf
-            best_of = log_joint[n]
+            best_of = log_probability[n]
             best_of[:] = -np.inf
             support[n] = -1
             size = 0
@@ -927,7 +927,7 @@ def top_states(
             evidence[n] = group.height[lane] + largest + np.log(total)
             entropy[n] = max(0.0, np.log(total) - mean / total)
             for i in range(size):
-                best_of[i] += group.height[lane]
+                best_of[i] = log_share(best_of[i], largest, total)
                 s = index[i]
                 n_changed = 1
                 if s < n_latents:

@@ -57,6 +57,19 @@ def exp(x):
     return np.int64(bits).view(np.float64)
 
 
+# Without fastmath: where both terms are large, their sum must be the same number everywhere.
+@njit(error_model="numpy", forceinline=True)
+def plain_sum(x, y):
+    """Return x + y, rounded before anything else is added."""
+    return x + y
+
+
+@njit(error_model="numpy", forceinline=True)
+def log_share(energy, reference, total):
+    """Return log(exp(energy - reference) / total) without the digits lost beside large energies."""
+    return (energy - reference) - np.log(total)
+
+
 # "contract" alone, as above.
 @njit(error_model="numpy", fastmath={"contract"}, forceinline=True)
 def log(x):

@@ -41,7 +41,7 @@ def start_parameters(
     if noise_init is None:
         noise_init = max(problem.moments.variance, problem.floor(centred=fit_offset))
     noise = NOISES[noise](checked_noise(noise_init, noise, n_features))
-    check_start(components, noise, problem.moments, problem.X.dtype, fit_offset)
+    check_start(components, prior, noise, problem.moments, problem.X.dtype, fit_offset)
     return Parameters(components, prior, noise, offset)
 
 

@@ -106,11 +106,13 @@ def test_probabilities_beside_an_unlikely_row(superposition, prior):
 @pytest.mark.parametrize("model", MODELS)
 def test_probabilities_of_little_noise_sum_to_1(model):
     # y^2 in units of the noise is 1e13, whose last digit is 1e-3 nats
-    data = np.random.default_rng(0).normal(size=(100, 12))
-    data[np.random.default_rng(1).uniform(size=data.shape) < 0.3] = np.nan
-    noise = 1e-12 * np.nanmean(data**2)
-    fitted = model(3, noise_init=noise, max_changes=None, max_iter=0, random_state=0).fit(data)
-    probabilities = fitted.posterior(data, 64).probabilities
+    rng = np.random.default_rng(0)
+    field = rng.normal(size=12)
+    data = field + 1e-6 * rng.normal(size=(100, 12))
+    data[rng.uniform(size=data.shape) < 0.3] = np.nan
+    alike = [field, field, 0.5 * field]
+    fitted = model(3, components_init=alike, noise_init=1e-12, max_changes=None, max_iter=0)
+    probabilities = fitted.fit(data).posterior(data, 64).probabilities
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-6)
 
 

@@ -179,7 +179,7 @@ def reconstruction(options):
 
 
 def amari(options):
-    settings = dict(n_init=3, max_iter=200, tol=1e-5)
+    settings = dict(n_init=5, max_iter=500, tol=1e-5)
     names = [*ADDING, *(name for name in PEERS if name != "NMF")]
     print("five sources, 1000 data points, noise 0.1; distance from the mixing")
     print(f"{'':28}" + "".join(f"{kind:>19}" for kind in DRAWN))

@@ -58,7 +58,7 @@ from .holes import (
 )
 from .linear import insert_state
 from .selection import best_gains
-from .vector_math import INLINE, JIT, exp, log_share, maximum, plain_sum
+from .vector_math import INLINE, JIT, exp, fma, log_share, maximum, plain_sum
 
 # Centres tried for one data point, each a better state than the last.
 _MOST_CENTRES = 8
@@ -718,7 +718,7 @@ def change_means(model, point, work, square, mean):
 @njit(**INLINE)
 def single_energy(value, projection, bias):
     """Return the energy of a state of one active latent, the same number wherever it is asked."""
-    return np.float64(plain_sum(value * projection, bias))
+    return np.float64(fma(value, projection, bias))
 
 
 @njit(**INLINE)

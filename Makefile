@@ -46,10 +46,10 @@ test-wheel: $(VENV)/created  ## build the wheel, install it elsewhere, run the e
 fuzz: $(VENV)/installed-test  ## fit any model to any data thousands of times: FITS=10000
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(FITS)
 
-coverage: $(VENV)/installed-test  ## report which lines the tests run, those of kernels by small fits that are not compiled
+coverage: $(VENV)/installed-test  ## tell which lines the tests run, of kernels by small fits that are not compiled; at least 95 %
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov=skprosper --cov-report=
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run --append --source=skprosper tests/fuzz.py 300 0
-	$(BIN)/python -m coverage report --skip-covered --show-missing
+	$(BIN)/python -m coverage report --skip-covered --show-missing --fail-under=95
 
 lint: $(VENV)/installed-test  ## check style and formatting
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ import warnings
 from time import process_time
 
 import numpy as np
+from headline import Clock
 from threadpoolctl import threadpool_limits
 
 from skprosper import SparseCoding
@@ -51,23 +52,6 @@ MODELS = {
 STRENGTH, SHARE = 10.0, 1 / 8
 
 
-class Clock:
-    """A callback that notes the processor's time when each iteration ends."""
-
-    def setup(self, estimator, context):
-        self.times = []
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
-
-    def on_fit_task_end(self, estimator, context):
-        if context.task_name == "iteration":
-            self.times.append(process_time())
-
-
 def problem(model, sizes):
     """Return an estimator that starts from a model of these sizes, and data drawn from it."""
     prior, superposition = MODELS[model]
@@ -97,7 +81,7 @@ def times(model, n_iterations, **sizes):
     """Return microseconds per data point of an iteration and of coding, and how many are active."""
     estimator, X = problem(model, USUAL | sizes)
     estimator.set_params(max_iter=1).fit(X[:100]).transform(X[:100])  # compiles
-    clock = Clock()
+    clock = Clock(process_time)
     estimator.set_params(max_iter=n_iterations + 1).set_callbacks(clock).fit(X)
     coding = []
     for _ in range(3):

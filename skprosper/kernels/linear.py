@@ -552,11 +552,12 @@ def write_state(support, kinds, centre, n_active, changed, n_changed):
 def most_active(projections, model, n_candidates, best, pursuit, holes):
     """Return the largest number of latents active in the centre of a data point."""
     centre = make_centre(projections.shape[1], n_candidates, projections.dtype)
-    return _most_active(projections, model, centre, best, pursuit, holes)
+    return most_active_in(projections, model, centre, best, pursuit, holes)
 
 
 @njit(**LEAN)
-def _most_active(projections, model, centre, best, pursuit, holes):
+def most_active_in(projections, model, centre, best, pursuit, holes):
+    """Do what `most_active` does in memory that is there."""
     n_active, most = 0, 0
     for n in range(projections.shape[0]):
         n_active = enter(projections[n], model, holes, n, best, pursuit, centre, n_active)
@@ -696,11 +697,12 @@ def add_outer(codes, X, n_nonzero, out):
         end[h + 1] += end[h]
     point = np.empty(n_nonzero, np.int64)
     value = np.empty(n_nonzero, codes.dtype)
-    _add_sorted(codes, X, end, point, value, out)
+    add_sorted(codes, X, end, point, value, out)
 
 
 @njit(**LEAN)
-def _add_sorted(codes, X, end, point, value, out):
+def add_sorted(codes, X, end, point, value, out):
+    """Do what `add_outer` does; entries of latent h begin at end[h] of ``point`` and ``value``."""
     n_points, n_latents = codes.shape
     for n in range(n_points):
         for h in range(n_latents):

@@ -22,6 +22,8 @@ except ImportError:  # dask's own threads and processes need no distributed
 
 # A worker that dies takes its scattered chunks along; they are sent again.
 _MAX_LOSSES = 10
+# Seconds after which a look is taken whether workers can go on at all.
+_PATIENCE = 15.0
 
 
 def checked_rows(X, ensure_min_samples=1):
@@ -168,7 +170,7 @@ class Blocks:
         """Return a result, computed again where a worker took chunks along as it died."""
         for losses in range(_MAX_LOSSES + 1):
             try:
-                return future.result()
+                return self._awaited(future)
             except CancelledError:
                 if self._scattered is None or losses == _MAX_LOSSES:
                     raise
@@ -176,6 +178,28 @@ class Blocks:
                 future.release()  # an error holds on to it
             self._scatter()
             (future,) = self._submitted(again())
+
+    def _awaited(self, future):
+        """Return a result; raise where no worker can compute it for want of memory."""
+        full = False
+        while True:
+            try:
+                return future.result(timeout=_PATIENCE)
+            except TimeoutError:
+                if future.done():  # the task's own
+                    raise
+            # a worker may be paused for a moment, until it has written something to disk
+            was_full, full = full, self._client.run_on_scheduler(_is_full)
+            if was_full and full:
+                raise self._out_of_memory()
+
+    def _out_of_memory(self):
+        n_workers = len(self._client.nthreads())
+        return MemoryError(
+            f"The memory of all {n_workers} workers of the dask cluster is full, and dask has "
+            "paused them. Give them more memory (memory_limit), or take more workers; for a "
+            "dask array smaller blocks help, too."
+        )
 
     def _scatter(self):
         """Send the chunks that no worker holds."""
@@ -196,9 +220,18 @@ class Blocks:
 
     def _sent(self, chunk, worker):
         try:
-            return self._client.scatter(chunk, workers=worker, hash=False)
-        except (KeyError, OSError):  # that worker has died since
+            return self._client.scatter(chunk, workers=worker, hash=False, timeout=_PATIENCE)
+        except (KeyError, OSError):  # that worker has died since, or all are paused
+            if self._client.run_on_scheduler(_is_full):
+                raise self._out_of_memory() from None
             return self._client.scatter(chunk, hash=False)
+
+
+def _is_full(dask_scheduler):
+    """Tell whether all workers are paused, for want of memory, and none is at work."""
+    workers = dask_scheduler.workers.values()
+    paused = all(worker.status.name == "paused" for worker in workers)
+    return bool(workers) and paused and not any(worker.executing for worker in workers)
 
 
 def _release(futures):

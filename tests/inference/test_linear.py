@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 
 from skprosper.inference.base import Parameters, Truncation
 from skprosper.inference.linear import LinearEStep
+from skprosper.kernels import linear as kernel
 from skprosper.kernels.linear import add_outer
 from skprosper.kernels.states import count_states, paired_states
 from skprosper.kernels.vector_math import argmax, exp
@@ -181,6 +182,46 @@ def test_state_tables_hold_every_truncated_state_once(n_candidates, max_active, 
     assert len(seen) == states.n_right.sum()
     assert len(seen) == count_states(n_candidates, max_active, len(values))
     assert max(np.count_nonzero(s) for s in seen) == max_active
+
+
+def moved(value, shift):
+    """Return a copy of which each array lies ``shift`` items behind a cache line."""
+    if isinstance(value, tuple):
+        parts = [moved(part, shift) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if not isinstance(value, np.ndarray):
+        return value
+    memory = np.empty(value.nbytes + 64 + shift * value.itemsize, np.uint8)
+    start = -memory.ctypes.data % 64 + shift * value.itemsize
+    copy = memory[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
+    copy[...] = value
+    return copy
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("center", ["best", "zero"])
+@pytest.mark.parametrize("prior", PRIORS)
+def test_no_bit_depends_on_where_arrays_lie(monkeypatch, prior, center, dtype):
+    rng = np.random.default_rng(2)
+    start = PRIORS[prior][0].start(37)
+    W = rng.standard_normal((37, 29))
+    X = start.sample(25, 37, rng) @ W + 0.5 * rng.standard_normal((25, 29))
+    e_step = LinearEStep(
+        Parameters(W, start, IsotropicNoise(0.3), None), Truncation(6, 4, center == "best"), dtype
+    )
+    calls, infer = [], kernel.expectations
+    monkeypatch.setattr(
+        kernel, "expectations", lambda *call: calls.append(moved(call, 0)) or infer(*call)
+    )
+    e_step.statistics(X.astype(dtype), rng.uniform(0, 2, len(X)))
+    results = []
+    for shift in (0, 1, 2, 3, 5, 7):
+        call = moved(calls[0], shift)
+        infer(*call)
+        results.append([part.copy() for part in call if isinstance(part, np.ndarray)])
+    for result in results[1:]:
+        for part, expected in zip(result, results[0]):
+            assert_array_equal(part, expected)
 
 
 def test_exponential_is_exact_to_rounding():

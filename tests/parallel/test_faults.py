@@ -1,4 +1,4 @@
-"""Workers of a cluster that die, or come late, in any phase of a fit: the same bits, no litter."""
+"""Workers of a cluster that die, come late, or run out of memory: the same bits, no litter."""
 
 import os
 import signal
@@ -14,6 +14,7 @@ from skprosper.annealing import Annealing
 from skprosper.datasets import make_bars
 from skprosper.learning import em
 
+dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")
 
@@ -104,6 +105,55 @@ def test_an_error_in_a_worker_leaves_nothing_behind(cluster):
     with distributed.Client(cluster) as client, parallel_config(backend="dask"):
         for data in (bad, da.from_array(bad, chunks=(50, 9))):
             with pytest.raises(ValueError, match="X contains infinity"):
+                model().fit(data)
+        assert left_behind(client) == []
+
+
+def cluster_of_memory(**shares):
+    """Return a cluster whose workers spill or pause at these shares of their memory."""
+    with dask.config.set({f"distributed.worker.memory.{name}": shares[name] for name in shares}):
+        return distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit="1GiB",
+            dashboard_address=":0",
+            silence_logs=50,
+        )
+
+
+def on_disk(dask_worker):
+    return len(dask_worker.data.slow)
+
+
+def test_chunks_that_workers_have_to_keep_on_disk_change_nothing(alone, monkeypatch):
+    original, n_spilled = em.m_step, []
+
+    def look(*args, **kwargs):
+        n_spilled.append(sum(client.run(on_disk).values()))
+        return original(*args, **kwargs)
+
+    with (
+        cluster_of_memory(target=1e-6, spill=1e-5) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        monkeypatch.setattr(em, "m_step", look)
+        for data in (X, da.from_array(X, chunks=(50, 9)).persist()):
+            n_spilled.clear()
+            with parallel_config(backend="dask"):
+                assert_same_bits(model().fit(data), alone)
+            assert min(n_spilled) > 0
+        del data
+        assert left_behind(client) == []
+
+
+def test_workers_without_memory_are_one_clear_error(monkeypatch):
+    monkeypatch.setattr("skprosper.parallel.dask_blocks._PATIENCE", 1.0)
+    with cluster_of_memory(pause=1e-3) as cluster, distributed.Client(cluster) as client:
+        for data in (X, da.from_array(X, chunks=(50, 9))):
+            with (
+                parallel_config(backend="dask"),
+                pytest.raises(MemoryError, match="memory of all 2 workers .*memory_limit"),
+            ):
                 model().fit(data)
         assert left_behind(client) == []
 

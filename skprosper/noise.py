@@ -170,8 +170,10 @@ class FullNoise:
     @staticmethod
     def second_moment(X, weights):
         """Return sum_n w_n x_n x_n^T, shape (n_features, n_features), float64."""
-        weighted = X * weights[:, None].astype(X.dtype)
-        return (weighted.T @ X).astype(np.float64)
+        # a power of 2 changes no digit; large weights of float32 data would overflow
+        unit = np.exp2(np.frexp(weights.max(initial=0.0))[1])
+        weighted = X * (weights[:, None] / unit).astype(X.dtype)
+        return unit * (weighted.T @ X).astype(np.float64)
 
     @staticmethod
     def explained(components, cross, second):
@@ -206,6 +208,11 @@ class FullNoise:
         """
         scale = np.sqrt(floor)
         unit = np.outer(scale, scale)  # in these units the floor is 1
+        if np.any(_RESOLVED * np.diag(second_moment) > floor):
+            # beyond what is resolved in them: in those of the features' own deviations
+            scale = np.sqrt(np.maximum(np.diag(second_moment), floor))
+            unit = np.outer(scale, scale)
+            return type(self)(unit * raised_to(_RESOLVED, second_moment / unit))
         return type(self)(unit * raised_to(1.0, second_moment / unit))
 
 

@@ -122,6 +122,21 @@ def test_a_covariance_of_any_range_has_a_factor():
     assert np.isfinite(noise.log_normaliser(3))
 
 
+def test_a_covariance_of_features_in_any_units_is_finite():
+    variance = np.array([1e271, 1e271, 1e272])
+    noise = FullNoise(np.eye(3)).updated(np.diag(variance), np.array([1e207, 1e222, 1e267]))
+    np.testing.assert_allclose(np.diag(noise.variance), variance)
+
+
+def test_large_weights_of_float32_data_do_not_overflow():
+    data, weights = np.full((2, 3), 1e14, np.float32), np.array([1e12, 1e-12])
+    second = FullNoise.second_moment(data, weights)
+    np.testing.assert_allclose(second, 1e40, rtol=1e-6)
+    small = np.arange(6, dtype=np.float32).reshape(2, 3)
+    weighted = (small * np.array([[3.7], [0.3]], np.float32)).T @ small
+    np.testing.assert_array_equal(FullNoise.second_moment(small, np.array([3.7, 0.3])), weighted)
+
+
 def test_a_draw_of_rows_of_which_nothing_is_observed():
     holes = X.copy()
     holes[:30] = np.nan

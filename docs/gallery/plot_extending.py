@@ -90,9 +90,10 @@ print(f"three numbers for each component {free.score(test):.3f} nats per image")
 #
 # Sums of components that are not negative, as in non-negative matrix factorisation. What is
 # allowed is one method; the M-step, a least squares problem, goes through the components in
-# turn, each at its best non-negative value given the others, which never lowers the bound. The
-# E-step is that of the sum. A superposition with another :math:`\bar y(s)` needs an E-step of
-# its own, see ``skprosper/inference``.
+# turn, each at its best non-negative value given the others, which never lowers the bound. Moves
+# out of poor optima ask for some ``rows`` of W alone. The E-step is that of the sum. A
+# superposition with another :math:`\bar y(s)` needs an E-step of its own, see
+# ``skprosper/inference``.
 
 
 class NonNegativeSum(LinearSuperposition):
@@ -107,11 +108,15 @@ class NonNegativeSum(LinearSuperposition):
         return cls.allowed(super().initial_components(*arguments))
 
     @classmethod
-    def updated(cls, parameters, statistics, learn):
+    def updated(cls, parameters, statistics, learn, rows=None):
         W, second = parameters.components.copy(), statistics["second"]
         if "components" in learn:
+            used = np.diag(second) > 1e-10 * np.diag(second).max()
+            used = (
+                np.flatnonzero(used) if rows is None else np.intersect1d(rows, np.flatnonzero(used))
+            )
             for _ in range(10):
-                for h in np.flatnonzero(np.diag(second) > 1e-10 * np.diag(second).max()):
+                for h in used:
                     step = (statistics["cross"][h] - second[h] @ W) / second[h, h]
                     W[h] = np.maximum(W[h] + step, 0.0)
         explained = parameters.noise.explained(W, statistics["cross"], second)

@@ -188,7 +188,12 @@ class SpikeSlabEStep(LinearGaussianEStep):
         gram = np.where(there, gram, 0.0)
         unit = np.eye(support.shape[-1])
         if self.full:
-            prior = np.where(there, self.covariance[rows, columns], unit)
+            root = np.linalg.cholesky(np.where(there, self.covariance[rows, columns], unit))
         else:
-            prior = unit * np.where(support < 0, 1.0, self.covariance[support])[..., None]
-        return gram, np.linalg.solve(unit + prior @ gram, prior)
+            root = unit * np.sqrt(np.where(support < 0, 1.0, self.covariance[support]))[..., None]
+        # (Psi^-1 + G)^-1 with Psi = R R^T, by eigenvalues that are 1 at least: slabs may be
+        # far wider than what the data leave of them
+        transposed = np.swapaxes(root, -1, -2)
+        precision, vectors = np.linalg.eigh(unit + transposed @ gram @ root)
+        half = root @ vectors / np.sqrt(np.maximum(precision, 1.0))[..., None, :]
+        return gram, half @ np.swapaxes(half, -1, -2)

@@ -170,10 +170,8 @@ class FullNoise:
     @staticmethod
     def second_moment(X, weights):
         """Return sum_n w_n x_n x_n^T, shape (n_features, n_features), float64."""
-        # a power of 2 changes no digit; large weights of float32 data would overflow
-        unit = np.exp2(np.frexp(weights.max(initial=0.0))[1])
-        weighted = X * (weights[:, None] / unit).astype(X.dtype)
-        return unit * (weighted.T @ X).astype(np.float64)
+        weighted = X * weights[:, None].astype(X.dtype)
+        return (weighted.T @ X).astype(np.float64)
 
     @staticmethod
     def explained(components, cross, second):

@@ -31,9 +31,10 @@ _UNRESOLVED = 1e-2
 # What float64 resolves of slabs to a few hundredths of a nat, in which it is computed wherever
 # float32 would not do: mean square of what a slab adds, in units of the noise, and of its mean in
 # deviations.
-_MOST_RESOLVED = 1e14
-# Weights above this are scaled down: squares of float32 data times them stay finite.
-_MOST_WEIGHT = 1e12
+MOST_RESOLVED = 1e14
+# Weights above this are scaled down: squares of float32 data, 1e30 at most, times them stay
+# finite, and so does their sum over a block of rows.
+_MOST_WEIGHT = 1e6
 _ONE_ROW = (1.0, 1.0)
 
 
@@ -200,10 +201,10 @@ def check_prior(prior, n_components, dtype):
             f"the range {low:g} to {high:g} of {dtype.name}; rescale its "
             + ("mean and covariance." if prior.continuous else "values.")
         )
-    if prior.continuous and (distance := prior.distance()) > _MOST_RESOLVED:
+    if prior.continuous and (distance := prior.distance()) > MOST_RESOLVED:
         raise ValueError(
             f"prior={prior!r} has slabs {np.sqrt(distance):.3g} standard deviations from 0, more "
-            f"than float64 resolves; raise its covariance {distance / _MOST_RESOLVED:.3g} times "
+            f"than float64 resolves; raise its covariance {distance / MOST_RESOLVED:.3g} times "
             "or more, or take prior='binary'."
         )
 
@@ -232,10 +233,10 @@ def check_start(components, prior, noise, moments, dtype, centred):
         return
     energies = np.sum(components * noise.precision_weighted(components), axis=1)
     added = np.max(energies * prior.amplitudes(len(components)) ** 2)
-    if added > _MOST_RESOLVED:
+    if added > MOST_RESOLVED:
         raise ValueError(
             f"noise_init is too small for slabs that add {np.sqrt(added):.3g} times its standard "
-            f"deviation to X, more than float64 resolves. Raise it {added / _MOST_RESOLVED:.3g} "
+            f"deviation to X, more than float64 resolves. Raise it {added / MOST_RESOLVED:.3g} "
             "times or more, or give components_init and slabs in the units of X."
         )
 

@@ -189,9 +189,14 @@ class Blocks:
                 if future.done():  # the task's own
                     raise
             # a worker may be paused for a moment, until it has written something to disk
-            was_full, full = full, self._client.run_on_scheduler(_is_full)
+            was_full, full = full, self._is_full()
             if was_full and full:
                 raise self._out_of_memory()
+
+    def _is_full(self):
+        """Tell whether all workers are paused, for want of memory, and none is at work."""
+        stuck = self._client.run(_is_stuck, on_error="ignore")
+        return bool(stuck) and all(stuck.values())
 
     def _out_of_memory(self):
         n_workers = len(self._client.nthreads())
@@ -222,16 +227,13 @@ class Blocks:
         try:
             return self._client.scatter(chunk, workers=worker, hash=False, timeout=_PATIENCE)
         except (KeyError, OSError):  # that worker has died since, or all are paused
-            if self._client.run_on_scheduler(_is_full):
+            if self._is_full():
                 raise self._out_of_memory() from None
             return self._client.scatter(chunk, hash=False)
 
 
-def _is_full(dask_scheduler):
-    """Tell whether all workers are paused, for want of memory, and none is at work."""
-    workers = dask_scheduler.workers.values()
-    paused = all(worker.status.name == "paused" for worker in workers)
-    return bool(workers) and paused and not any(worker.executing for worker in workers)
+def _is_stuck(dask_worker):
+    return dask_worker.status.name == "paused" and not dask_worker.state.executing
 
 
 def _release(futures):

@@ -64,6 +64,7 @@ for (name, model), place in zip(fits.items(), "BC", strict=True):
     axes[place].set_title(name)
 axes["A"].axhline(true.lower_bound_, color="0.5", linestyle="--", linewidth=1)
 axes["A"].legend(loc="lower right", frameon=False)
+plt.show()
 
 # %%
 # A posterior may have several modes. Under more noise most images still have one state that

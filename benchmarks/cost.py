@@ -128,7 +128,7 @@ def draw(found, path):
 
     n_rows = -(-len(found) // 3)
     figure, axes = plt.subplots(
-        n_rows, 3, figsize=(12, 4.2 * n_rows), layout="constrained", squeeze=False, sharey=True
+        n_rows, 3, figsize=(9, 3.6 * n_rows), layout="constrained", squeeze=False, sharey=True
     )
     for ax in axes.flat[len(found) :]:
         ax.remove()
@@ -140,14 +140,21 @@ def draw(found, path):
             ax.plot(ticks, iteration, f"C{k}-o", markersize=3, label=label)
             ax.plot(ticks, coding, f"C{k}--", linewidth=0.8)
         ax.set(xscale="log", yscale="log", xlabel=TITLES[name])
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        labels, last = [], np.inf
+        for tick in reversed(ticks):  # those that would touch the next one have none
+            apart = np.log(last / tick) > 0.12 * np.log(ticks[-1] / ticks[0])
+            labels.insert(0, f"{tick:g}" if apart else "")
+            last = tick if apart else last
+        ax.set_xticks(ticks, labels)
         ax.set_xticks([], minor=True)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(
             title="exponent, at the end",
             frameon=False,
-            fontsize=8,
-            title_fontsize=8,
+            fontsize=7,
+            title_fontsize=7,
+            columnspacing=1.0,
+            handlelength=1.2,
             loc="upper left",
             ncols=2,
         )
@@ -155,7 +162,7 @@ def draw(found, path):
     axes[0, 0].set_ylim(top=8 * largest)  # room for the legends; one scale for all panels
     for ax in axes[:, 0]:
         ax.set_ylabel("us per data point")
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=130)
     with Image.open(path) as picture:  # of few colours, which makes a small file
         few = picture.convert("RGB").quantize(128)
     few.save(path, optimize=True)

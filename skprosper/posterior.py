@@ -44,7 +44,7 @@ class Posterior:
         Entropy of the posterior over states, in nats.
 
     log_evidence : ndarray of shape (n_samples,), float64
-        Log of the truncated evidence, in nats: as `SparseCoding.score_samples`, and
+        Log of the truncated evidence, in nats: as `~skprosper.SparseCoding.score_samples`, and
         higher where the posterior was grown.
 
     max_changes : ndarray of shape (n_samples,), int64

@@ -32,7 +32,7 @@ for name, model in models.items():
 # equally well. MCA does so with fewer components in a digit, and without negative ink
 # (blue), which BSC needs where its components overlap.
 
-figure, axes = plt.subplots(1, 2, figsize=(11, 5.6), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
 for ax, (name, model) in zip(axes, models.items(), strict=True):
     ComponentsDisplay.from_estimator(model, image_shape=(8, 8), ax=ax)
     ax.set_title(name)

@@ -42,7 +42,7 @@ print(f"deviation of the noise    {model.noise_variance_**0.5:.2f}, in the data 
 
 # %%
 
-figure, axes = plt.subplots(4, 1, figsize=(9, 7.5), layout="constrained")
+figure, axes = plt.subplots(4, 1, figsize=(9, 5), layout="constrained")
 for ax, (name, components) in zip(axes, learned.items(), strict=True):
     tiles = np.pad(components.reshape(10, 5, 5), ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)
     limit = np.abs(components).max()

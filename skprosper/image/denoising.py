@@ -90,7 +90,8 @@ def denoise(
         alpha channel, which has no noise, is to be taken off.
     estimator : estimator instance, default=None
         The fine model, to be fitted to the patches less their means; it has ``fit`` and
-        ``reconstruct``. None: a `SparseCoding` with a spike-and-slab prior, as described.
+        ``reconstruct``. None: a `~skprosper.SparseCoding` with a spike-and-slab prior, as
+        described.
     noise_variance : float, default=None
         Variance of the noise, in squared units of the image. None: it is inferred.
     patch_size : int or tuple of ints, default=None
@@ -106,7 +107,7 @@ def denoise(
         ``sklearn.callback.ProgressBar``, hear of the whole call, the others of each fit of
         a default model.
     n_jobs : int, default=None
-        Chunks of patches and regions worked on at a time, as in `SparseCoding`.
+        Chunks of patches and regions worked on at a time, as in `~skprosper.SparseCoding`.
     random_state : int, RandomState instance or None, default=None
         Seeds the initial components.
     return_estimator : bool, default=False

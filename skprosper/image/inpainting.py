@@ -83,8 +83,8 @@ def inpaint(
         None: NaN alone.
     estimator : estimator instance, default=None
         The model, to be fitted to patches of the image less its mean; it has ``fit`` and
-        ``reconstruct``, and takes NaN. None: a `SparseCoding` with a spike-and-slab prior
-        that starts from what patches of natural images have in common.
+        ``reconstruct``, and takes NaN. None: a `~skprosper.SparseCoding` with a spike-and-slab
+        prior that starts from what patches of natural images have in common.
     noise_variance : float, default=None
         Variance of the noise, in squared units of the image; 0 keeps known values. None: it
         is inferred, from where the image is flattest.
@@ -100,7 +100,7 @@ def inpaint(
         ``sklearn.callback.ProgressBar``, hear of the whole call, the others of each fit of
         a default model.
     n_jobs : int, default=None
-        Chunks of patches and regions worked on at a time, as in `SparseCoding`.
+        Chunks of patches and regions worked on at a time, as in `~skprosper.SparseCoding`.
     random_state : int, RandomState instance or None, default=None
         Seeds the patches that are drawn and the initial components.
     return_estimator : bool, default=False
@@ -122,7 +122,7 @@ def inpaint(
     See Also
     --------
     denoise : For images without holes.
-    SparseCoding.impute : The same for any data.
+    skprosper.SparseCoding.impute : The same for any data.
 
     Examples
     --------

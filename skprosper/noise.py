@@ -204,14 +204,12 @@ class FullNoise:
 
         In which what is missing has been filled in: observed is None.
         """
-        scale = np.sqrt(floor)
-        unit = np.outer(scale, scale)  # in these units the floor is 1
-        if np.any(_RESOLVED * np.diag(second_moment) > floor):
-            # beyond what is resolved in them: in those of the features' own deviations
-            scale = np.sqrt(np.maximum(np.diag(second_moment), floor))
-            unit = np.outer(scale, scale)
-            return type(self)(unit * raised_to(_RESOLVED, second_moment / unit))
-        return type(self)(unit * raised_to(1.0, second_moment / unit))
+        scale, least = np.sqrt(floor), 1.0  # in these units the floor is 1
+        square = np.diag(second_moment)
+        if np.any(_RESOLVED * square > floor):  # they do not resolve it: each feature in its own
+            scale, least = np.sqrt(np.maximum(square, floor)), _RESOLVED
+        unit = np.outer(scale, scale)
+        return type(self)(unit * raised_to(least, second_moment / unit))
 
 
 # Eigenvalues below this share of the largest are rounding errors.

@@ -111,10 +111,9 @@ class NonNegativeSum(LinearSuperposition):
     def updated(cls, parameters, statistics, learn, rows=None):
         W, second = parameters.components.copy(), statistics["second"]
         if "components" in learn:
-            used = np.diag(second) > 1e-10 * np.diag(second).max()
-            used = (
-                np.flatnonzero(used) if rows is None else np.intersect1d(rows, np.flatnonzero(used))
-            )
+            used = np.flatnonzero(np.diag(second) > 1e-10 * np.diag(second).max())
+            if rows is not None:
+                used = np.intersect1d(rows, used)
             for _ in range(10):
                 for h in used:
                     step = (statistics["cross"][h] - second[h] @ W) / second[h, h]

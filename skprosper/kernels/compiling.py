@@ -27,11 +27,15 @@ from numba.misc.appdirs import AppDirs
 _warned = []  # of code that could not be kept: once is enough
 
 
-def njit(cache=False, **options):
-    """Return numba's decorator of the same name, its cache in the user's folder."""
+def njit(cache=False, fastmath=False, **options):
+    """Return numba's decorator of the same name, its cache in the user's folder.
+
+    What numba is not told of ``fastmath`` a function takes from whichever caller it is first
+    compiled for: then results would depend on what was compiled before.
+    """
 
     def compiled(function):
-        dispatcher = numba.njit(**options)(function)
+        dispatcher = numba.njit(fastmath=fastmath, **options)(function)
         if cache and not config.DISABLE_JIT:
             dispatcher._cache = KernelCache(function)
         return dispatcher

@@ -194,3 +194,15 @@ def test_numba_switched_off_changes_nothing_but_the_speed(name, model, params):
     entropy = model.posterior(X, 2).entropy[0]
     expected = [*model.score_samples(X), *model.reconstruct(X).ravel(), entropy]
     assert_allclose(np.array(printed, float), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_helper_does_not_take_over_the_arithmetic_of_its_first_caller():
+    @compiling.njit(error_model="numpy", forceinline=True)
+    def rounded(x, y):
+        return (x + y) - y
+
+    @compiling.njit(fastmath=True)
+    def caller(x, y):
+        return rounded(x, y)
+
+    assert caller(1.0, 1e17) == 0.0  # nothing is reassociated

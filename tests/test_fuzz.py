@@ -78,6 +78,38 @@ def test_slabs_far_from_0_are_as_exact_in_float32(mean, covariance, missing):
     np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-3)
 
 
+def test_slabs_too_small_for_float32():
+    data = (1e-14 * X).astype(np.float32)
+    data[:, 1:] = np.nan
+    schedule = Annealing(
+        temperature=1e4, target="likelihood", components_noise=0.1, variance_noise=1e6
+    )
+    model = GaussianSparseCoding(
+        5, covariance="full", components_init=np.zeros((5, 4)), noise_init=1e-31, tol=1.0,
+        n_candidates=None, max_changes=None, annealing=schedule, max_iter=3, random_state=8,
+    )  # fmt: skip
+    model.fit(data)
+    assert np.max(model.prior_.amplitudes(5)) < 1e-20
+    assert np.all(np.isfinite(model.lower_bounds_)) and np.isfinite(model.score(data))
+
+
+@pytest.mark.parametrize("prior", ["binary", "spike-slab"])
+@pytest.mark.parametrize("n_candidates", [1, None])
+def test_gains_that_differ_by_less_than_rounding_errors_of_a_huge_row(prior, n_candidates):
+    # either component explains the row, the second one better by 1e5 nats in 1e18
+    components = np.array([[1.0], [1.0 + 1e-13]])
+    model = SparseCoding(
+        2, prior=prior, components_init=components, noise_init=1.0, center="zero", learn=(),
+        n_candidates=n_candidates, max_changes=1, max_iter=0, random_state=0,
+    ).fit(X[:, :1])  # fmt: skip
+    row = np.full((1, 1), 1e9 if prior == "spike-slab" else 1e18)
+    best = SparseCoding(
+        1, prior=prior, components_init=components[1:], noise_init=1.0, learn=(), max_iter=0
+    ).fit(X[:, :1])
+    np.testing.assert_allclose(model.score_samples(row), best.score_samples(row), rtol=1e-9)
+    assert model.set_params(code="probability").transform(row)[0, 1] > 0.99
+
+
 def test_slabs_that_float64_does_not_resolve_are_an_error():
     model = SparseCoding(3, prior=SpikeSlabPrior(0.3, 1e6, 1e-6), max_iter=0, random_state=0)
     with pytest.raises(ValueError, match="1.*standard deviations from 0.*raise its covariance 1e"):

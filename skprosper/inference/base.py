@@ -142,14 +142,14 @@ class LinearGaussianEStep:
         self.offset = parameters.offset
         projection = self.noise.precision_weighted(W) / temperature[0]
         gram = projection @ W.T
-        self.dtype = self._resolving(np.dtype(dtype), np.diag(gram))
+        self.dtype = self._resolving(np.dtype(dtype), projection, gram)
         self.components = W.astype(self.dtype)
         self.projection = projection.astype(self.dtype)
         self.gram = (0.5 * (gram + gram.T)).astype(self.dtype)
         self._prepare()
 
-    def _resolving(self, dtype, energies):
-        """Return the dtype to compute in, given |W_h|^2 in units of the noise, (H,)."""
+    def _resolving(self, dtype, projection, gram):
+        """Return the dtype to compute in, given W Sigma^-1 (H, D) and W Sigma^-1 W^T (H, H)."""
         return dtype
 
     def _constant(self, X):

@@ -11,6 +11,8 @@ from .base import LinearGaussianEStep, Posteriors, Precision
 # but for a share of the inverse. And of the mean of slabs in their deviations: what a slab far
 # from 0 takes from the log-joint of the prior it gives back in that of the data.
 _MOST_IN_FLOAT32 = 1e5
+# What float32 holds with room for the products: the units of codes and components are free.
+_LARGEST_IN_FLOAT32 = 1e30
 
 
 class SpikeSlabEStep(LinearGaussianEStep):
@@ -23,10 +25,13 @@ class SpikeSlabEStep(LinearGaussianEStep):
     p(z | b) keeps its density: a power of it would depend on the unit of the codes.
     """
 
-    def _resolving(self, dtype, energies):
-        added = np.max(energies * self.prior.amplitudes(len(energies)) ** 2)
-        most = max(added, self.prior.distance())
-        return np.result_type(dtype, np.float64 if most > _MOST_IN_FLOAT32 else np.float32)
+    def _resolving(self, dtype, projection, gram):
+        amplitudes = self.prior.amplitudes(len(gram))
+        added = np.max(np.diag(gram) * amplitudes**2)
+        resolved = max(added, self.prior.distance()) <= _MOST_IN_FLOAT32
+        largest = max(np.abs(projection).max(), np.abs(gram).max(), 1.0 / amplitudes.min())
+        held = largest <= _LARGEST_IN_FLOAT32
+        return np.result_type(dtype, np.float32 if resolved and held else np.float64)
 
     def _prepare(self):
         H = len(self.components)

@@ -36,6 +36,7 @@ from .vector_math import (
     dot,
     exp,
     fma,
+    highest,
     log_share,
     maximum,
     sum_of,
@@ -435,7 +436,7 @@ def add_points(
         load_half(left_states, left, model, holes, centre)
         load_half(right_states, right, model, holes, centre)
         pull_of_left(gram, holes, left, right.members, field)
-        reference = max(0.0, np.float64(centre.gains[centre.candidates[0]]))
+        reference = max(0.0, np.float64(highest(centre.gains)))
         reference = pair_halves(left, right, n_right, field, reference, cutoff, products, row)
         total = sum_of(left.sums)
         # All changes of one latent at once; the candidates' own are counted above.

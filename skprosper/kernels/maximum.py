@@ -58,7 +58,7 @@ from .holes import (
 )
 from .linear import insert_state
 from .selection import best_gains
-from .vector_math import INLINE, JIT, exp, fma, log_share, maximum, plain_sum
+from .vector_math import INLINE, JIT, exp, fma, highest, log_share, maximum, plain_sum
 
 # Centres tried for one data point, each a better state than the last.
 _MOST_CENTRES = 8
@@ -764,9 +764,7 @@ def infer(model, holes, trees, n, x, projection, work):
     # the best gain of a single latent
     gains = work.scores[0]
     best_gains(projection, model.single_values, model.bias, gains)
-    top = gains.dtype.type(-np.inf)
-    for h in range(gains.size):
-        top = maximum(top, gains[h])
+    top = highest(gains)
     n_states = last - first
     reference = top_energy
     if n_core > 0:

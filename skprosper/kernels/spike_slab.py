@@ -36,7 +36,7 @@ from .active_set import (
 from .compiling import njit
 from .holes import collect_point, finish, has_room, moments_of_point
 from .linear import add_pair, insert_state
-from .vector_math import INLINE, JIT, exp, log_share, maximum
+from .vector_math import INLINE, JIT, exp, highest, log_share, maximum
 
 # Data points that walk the tree together, and most numbers kept for all its states.
 _LANES = 64
@@ -780,7 +780,7 @@ def expectations(
         n_used = start_group(codes, start, slabs, holes, best, pursuit, group, walk, scratch)
         for lane in range(lanes):
             used = min(lane, n_used - 1)
-            reference[lane] = max(0.0, group.gains[used, group.candidates[used, 0]])
+            reference[lane] = max(0.0, highest(group.gains[used]))
         walk_energies(walk, tree, n_kinds, n_variables, max_changes, gains, determinants)
         weigh(tree, gains, determinants, reference, total)
         wanted = False

@@ -185,11 +185,18 @@ def copy(source, target):
 
 
 @njit(**LEAN)
-def argmax(x):
-    """Return the index of the first maximum: two reductions, no branch per entry."""
+def highest(x):
+    """Return the maximum."""
     top = x.dtype.type(-np.inf)
     for i in range(x.size):
         top = maximum(top, x[i])
+    return top
+
+
+@njit(**LEAN)
+def argmax(x):
+    """Return the index of the first maximum: two reductions, no branch per entry."""
+    top = highest(x)
     first = np.int64(x.size)
     for i in range(x.size):
         j = i if x[i] == top else np.int64(x.size)

@@ -110,6 +110,21 @@ def test_gains_that_differ_by_less_than_rounding_errors_of_a_huge_row(prior, n_c
     assert model.set_params(code="probability").transform(row)[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_components_that_cancel_are_as_exact_in_float32(missing):
+    rng = np.random.default_rng(0)
+    field = 3e3 * rng.normal(size=4)
+    components = np.array([field, -field, rng.normal(size=4)])
+    data = rng.normal(size=(40, 4)).astype(np.float32)
+    data[rng.uniform(size=data.shape) < missing] = np.nan
+    model = BinarySparseCoding(
+        3, components_init=components, noise_init=1e-2, learn=(), max_iter=0, max_changes=None
+    )
+    scores = [model.fit(data.astype(t)).score_samples(data.astype(t)) for t in ("f4", "f8")]
+    np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-3)
+    assert model.fit(data).transform(data).dtype == np.float32
+
+
 def test_slabs_that_float64_does_not_resolve_are_an_error():
     model = SparseCoding(3, prior=SpikeSlabPrior(0.3, 1e6, 1e-6), max_iter=0, random_state=0)
     with pytest.raises(ValueError, match="1.*standard deviations from 0.*raise its covariance 1e"):

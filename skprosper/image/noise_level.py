@@ -26,8 +26,12 @@ _FLAT_SHARE, _FLAT_GAIN = 0.25, 1 / 0.93**2
 _MOST_PLACES = 2**18
 # Side of a square window, and the share of them that are flattest.
 _WINDOW, _FLATTEST = 7, 0.05
-# Median size of a standard normal number.
-_MEDIAN = 0.6745
+# Upper quartile of a standard normal number.
+_QUARTILE = 0.6745
+# Differences that a variance is told from, of more drawn at random.
+_MOST_STEPS = 2**20
+# Variance of differences, in units of that their quartiles tell, below which texture is all over.
+_ALL_OVER = 2.0
 # Noise below this share of the image's variance has no effect.
 _LEAST_NOISE = 1e-5
 
@@ -37,8 +41,7 @@ def noise_beside_holes(pixels, n_space, random_state):
 
     The smaller of two estimates. A plane is fitted to one half of the known pixels of every
     small window, and to the other half; where the first half is flattest, what is left of
-    the second is noise. And so is the median difference of known neighbours, where edges
-    are everywhere but few.
+    the second is noise. The other one is the `_nugget`.
     """
     channels = np.moveaxis(pixels.reshape(*pixels.shape[:n_space], -1), -1, 0)
     told, left = [], []
@@ -52,12 +55,44 @@ def noise_beside_holes(pixels, n_space, random_state):
     told, left = np.concatenate(told), np.concatenate(left)
     if told.size:
         estimates.append(left[told <= np.quantile(told, _FLATTEST)].mean())
-    steps = [np.abs(np.diff(channels, axis=axis)).ravel() for axis in range(1, channels.ndim)]
-    steps = np.concatenate(steps)
-    if np.isfinite(steps).any():
-        estimates.append(0.5 * (np.nanmedian(steps) / _MEDIAN) ** 2)
+    estimates.append(_nugget(channels, random_state))
     least = _LEAST_NOISE * np.nanvar(pixels, dtype=np.float64)
-    return max(float(min(estimates, default=0.0)), least)
+    return max(float(min((e for e in estimates if np.isfinite(e)), default=0.0)), least)
+
+
+def _nugget(channels, random_state):
+    """Return half the variance of the noise-like differences of pixels, NaN where none is told.
+
+    That of neighbours, as their quartiles tell it: edges are outliers. Where there are few,
+    texture is all over the image, and is no noise: pixels differ the less the nearer
+    they are. Then it is what a line through the variances at distances 1 and 2 is at distance
+    0, the nugget of the variogram [1]_, which may be below 0. A noise that is not
+    found stays in the image; one that is not there would take the texture away.
+
+    References
+    ----------
+    .. [1] Matheron (1963). Principles of geostatistics. Economic Geology 58.
+    """
+    (near, mean), (far, _) = (_semivariances(channels, h, random_state) for h in (1, 2))
+    return 2.0 * near - far if mean < _ALL_OVER * near else near
+
+
+def _semivariances(channels, distance, random_state):
+    """Return half the variance of differences along the axes, told by their quartiles and all."""
+    steps = []
+    for axis in range(1, channels.ndim):
+        values = np.moveaxis(channels, axis, 0)
+        step = values[distance:] - values[:-distance]
+        steps.append(step[np.isfinite(step)])
+    steps = np.concatenate(steps)
+    if not steps.size:
+        return np.nan, np.nan
+    if steps.size > _MOST_STEPS:
+        steps = steps[random_state.randint(steps.size, size=_MOST_STEPS)]
+    # those of integers tie: half of what is equal to a quartile is below it
+    values, counts = np.unique(steps, return_counts=True)
+    low, high = np.interp([0.25, 0.75], (np.cumsum(counts) - 0.5 * counts) / steps.size, values)
+    return 0.5 * (0.5 * (high - low) / _QUARTILE) ** 2, 0.5 * np.mean(steps**2)
 
 
 def _beside_planes(channel):

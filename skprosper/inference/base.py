@@ -14,6 +14,8 @@ BLOCK_ROWS = 256
 _WIDER = (2, 1)
 # Above this share of entries that matter, <s>^T Y is a dense product.
 _DENSE = 0.3
+# What latents may add, in units of the noise, for float32: of what cancels its seventh digit stays.
+MOST_IN_FLOAT32 = 1e5
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ def widened(states, width, fill):
     return np.pad(states, ((0, 0), (0, 0), (0, more)), constant_values=fill) if more else states
 
 
+def resolving(dtype, added):
+    """Return float64 where float32 does not resolve what latents add, |s_h W_h|^2 / sigma^2."""
+    return np.result_type(dtype, np.float64 if np.max(added) > MOST_IN_FLOAT32 else np.float32)
+
+
 def codes_of(support, values, n_components, dtype):
     """Return the codes (n, n_components) of one state per data point."""
     codes = np.zeros((len(support), n_components), dtype)
@@ -150,7 +157,7 @@ class LinearGaussianEStep:
 
     def _resolving(self, dtype, projection, gram):
         """Return the dtype to compute in, given W Sigma^-1 (H, D) and W Sigma^-1 W^T (H, H)."""
-        return dtype
+        return resolving(dtype, np.diag(gram) * np.max(self.prior.active_values**2))
 
     def _constant(self, X):
         """Return what the log-joint of the state 0 is, shape (n,)."""

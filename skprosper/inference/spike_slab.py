@@ -4,13 +4,8 @@ import numpy as np
 
 from ..kernels import spike_slab as kernel
 from ..kernels.active_set import Slabs
-from .base import LinearGaussianEStep, Posteriors, Precision
+from .base import LinearGaussianEStep, Posteriors, Precision, resolving
 
-# Mean square of what a latent adds to the data, in units of the noise, from which on slabs of
-# like components are not told from each other in float32: their precision matrix is singular
-# but for a share of the inverse. And of the mean of slabs in their deviations: what a slab far
-# from 0 takes from the log-joint of the prior it gives back in that of the data.
-_MOST_IN_FLOAT32 = 1e5
 # What float32 holds with room for the products: the units of codes and components are free.
 _LARGEST_IN_FLOAT32 = 1e30
 
@@ -27,11 +22,12 @@ class SpikeSlabEStep(LinearGaussianEStep):
 
     def _resolving(self, dtype, projection, gram):
         amplitudes = self.prior.amplitudes(len(gram))
-        added = np.max(np.diag(gram) * amplitudes**2)
-        resolved = max(added, self.prior.distance()) <= _MOST_IN_FLOAT32
         largest = max(np.abs(projection).max(), np.abs(gram).max(), 1.0 / amplitudes.min())
-        held = largest <= _LARGEST_IN_FLOAT32
-        return np.result_type(dtype, np.float32 if resolved and held else np.float64)
+        if largest > _LARGEST_IN_FLOAT32:
+            return np.dtype(np.float64)
+        # what a slab far from 0 takes from the log-joint of the prior it gives back in that of
+        # the data; like slabs are told from each other by a share of the inverse of what they add
+        return resolving(dtype, [*np.diag(gram) * amplitudes**2, self.prior.distance()])
 
     def _prepare(self):
         H = len(self.components)

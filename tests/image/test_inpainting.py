@@ -65,6 +65,26 @@ def test_the_noise_beside_holes():
     assert noise_beside_holes(clean, 2, np.random.RandomState(0)) < 0.02
 
 
+def test_a_texture_all_over_the_image_is_no_noise():
+    # a spectrum of 1/f, down to the pixel
+    rng = np.random.default_rng(0)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(96), np.fft.fftfreq(96)))
+    frequency[0, 0] = np.inf
+    texture = np.fft.ifft2(np.fft.fft2(rng.normal(size=(96, 96))) / frequency).real
+    texture *= 40.0 / texture.std()
+    for sigma, most in ((0.0, 14.0), (20.0, 26.0)):
+        noisy = np.where(holes(texture.shape), np.nan, texture + sigma * rng.normal(size=(96, 96)))
+        estimate = noise_beside_holes(noisy, 2, np.random.RandomState(0)) ** 0.5
+        assert 0.9 * sigma < estimate < most
+
+
+def test_the_noise_of_pixels_without_neighbours_is_none():
+    pixels = np.full((16, 16), np.nan)
+    pixels[::3, ::3] = np.random.default_rng(0).normal(size=(6, 6))
+    estimate = noise_beside_holes(pixels, 2, np.random.RandomState(0))
+    assert 0.0 <= estimate <= 1e-4
+
+
 def test_holes_larger_than_a_patch_are_filled():
     clean = stripes()
     missing = np.zeros(clean.shape, bool)

@@ -87,7 +87,8 @@ def inpaint(
         prior that starts from what patches of natural images have in common.
     noise_variance : float, default=None
         Variance of the noise, in squared units of the image; 0 keeps known values. None: it
-        is inferred, from where the image is flattest.
+        is inferred, from where the image is flattest, or, where texture is all over it, from
+        what neighbours differ by more than their distance accounts for.
     patch_size : int or tuple of ints, default=None
         Sides of a patch in pixels, (height, width) of an image. None: both 8 and 12, of a
         volume sides for about as many pixels.

@@ -28,9 +28,9 @@ _SCALE_LIMITS = {"float64": (1e-140, 1e140), "float32": (1e-15, 1e15)}
 ROUNDING_FLOOR = {"float64": 1e-11, "float32": 1e-5}
 # Below this part of it posteriors would be made of rounding errors.
 _UNRESOLVED = 1e-2
-# What float64 resolves of slabs to a few hundredths of a nat, in which it is computed wherever
-# float32 would not do: mean square of what a slab adds, in units of the noise, and of its mean in
-# deviations.
+# What float64 resolves of latents to a few hundredths of a nat, in which it is computed wherever
+# float32 would not do: mean square of what one adds, in units of the noise, and of the mean of a
+# slab in deviations.
 MOST_RESOLVED = 1e14
 # Weights above this are scaled down: squares of float32 data, 1e30 at most, times them stay
 # finite, and so does their sum over a block of rows.
@@ -229,15 +229,13 @@ def check_start(components, prior, noise, moments, dtype, centred):
             f"components_init holds {largest.max():.3g}, outside the range of {dtype.name} in "
             "units of the noise; give components in the units of X."
         )
-    if not prior.continuous:
-        return
     energies = np.sum(components * noise.precision_weighted(components), axis=1)
     added = np.max(energies * prior.amplitudes(len(components)) ** 2)
     if added > MOST_RESOLVED:
         raise ValueError(
-            f"noise_init is too small for slabs that add {np.sqrt(added):.3g} times its standard "
+            f"noise_init is too small for latents that add {np.sqrt(added):.3g} times its standard "
             f"deviation to X, more than float64 resolves. Raise it {added / MOST_RESOLVED:.3g} "
-            "times or more, or give components_init and slabs in the units of X."
+            "times or more, or give components_init and prior in the units of X."
         )
 
 

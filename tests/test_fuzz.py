@@ -131,7 +131,7 @@ def test_slabs_that_float64_does_not_resolve_are_an_error():
         model.fit(X)
     prior, far = SpikeSlabPrior(0.3, covariance=1e6), np.full((3, 4), 1e6)
     model.set_params(prior=prior, components_init=far, noise_init=1e-12)
-    with pytest.raises(ValueError, match="noise_init is too small for slabs that add"):
+    with pytest.raises(ValueError, match="noise_init is too small for latents that add"):
         model.fit(X)
 
 
@@ -180,6 +180,18 @@ def test_slabs_that_cancel_stay_within_what_float64_resolves():
     for _ in range(2):
         model.fit(data)
         check_density(model, data, model.score_samples(data))
+
+
+def test_components_that_cancel_stay_within_what_float64_resolves():
+    # their sum explains the data but for 1e-3, each of them is 1e6
+    data = 1.0 + 1e-3 * X[:, :1]
+    model = BinarySparseCoding(
+        2, components_init=[[1e6], [1.0 - 1e6]], noise_init=1.0, learn=("noise",),
+        max_iter=5, annealing=None,
+    ).fit(data)  # fmt: skip
+    check_density(model, data, model.score_samples(data))
+    with pytest.raises(ValueError, match="noise_init is too small for latents that add"):
+        model.set_params(components_init=[[1e8], [1.0 - 1e8]]).fit(data)
 
 
 def test_a_covariance_of_features_in_any_units_is_finite():

@@ -31,7 +31,7 @@ _QUARTILE = 0.6745
 # Differences that a variance is told from, of more drawn at random.
 _MOST_STEPS = 2**20
 # Variance of differences, in units of that their quartiles tell, below which texture is all over.
-_ALL_OVER = 2.0
+_ALL_OVER = 2.5
 # Noise below this share of the image's variance has no effect.
 _LEAST_NOISE = 1e-5
 

@@ -62,16 +62,15 @@ def maximised(parameters, statistics, superposition, learn, floor, rows=None):
     if "prior" in learn:
         prior = prior.updated(statistics)
     if "noise" in learn:
-        if prior.continuous:
-            floor = np.maximum(floor, _unresolved_noise(components, prior, noise.each_feature))
+        floor = np.maximum(floor, _unresolved_noise(components, prior, noise.each_feature))
         noise = noise.updated(residual, floor, statistics.get("observed"))
     return Parameters(components, prior, noise, offset)
 
 
 def _unresolved_noise(components, prior, each_feature):
-    """Return the noise variance, of each feature or all, that float64 just resolves beside slabs.
+    """Return the noise variance, of each feature or all, that float64 just resolves beside latents.
 
-    Of more components than features slabs may add much and cancel: more than the data hold.
+    They may add much and cancel: more than the data hold.
     """
     added = np.square(prior.amplitudes(len(components))[:, None] * components)
     most = added.shape[1] * added.max(axis=0) if each_feature else added.sum(axis=1).max()

@@ -41,7 +41,7 @@ def noise_beside_holes(pixels, n_space, random_state):
 
     The smaller of two estimates. A plane is fitted to one half of the known pixels of every
     small window, and to the other half; where the first half is flattest, what is left of
-    the second is noise. The other one is the `_nugget`.
+    the second is noise. The other one is told by the differences of neighbours.
     """
     channels = np.moveaxis(pixels.reshape(*pixels.shape[:n_space], -1), -1, 0)
     told, left = [], []
@@ -55,18 +55,18 @@ def noise_beside_holes(pixels, n_space, random_state):
     told, left = np.concatenate(told), np.concatenate(left)
     if told.size:
         estimates.append(left[told <= np.quantile(told, _FLATTEST)].mean())
-    estimates.append(_nugget(channels, random_state))
+    estimates.append(_noise_of_neighbours(channels, random_state))
     least = _LEAST_NOISE * np.nanvar(pixels, dtype=np.float64)
     return max(float(min((e for e in estimates if np.isfinite(e)), default=0.0)), least)
 
 
-def _nugget(channels, random_state):
-    """Return half the variance of the noise-like differences of pixels, NaN where none is told.
+def _noise_of_neighbours(channels, random_state):
+    """Return the noise variance that differences of neighbours tell, NaN where there are none.
 
-    That of neighbours, as their quartiles tell it: edges are outliers. Where there are few,
+    Half their variance, as their quartiles tell it: edges are outliers. Where there are few,
     texture is all over the image, and is no noise: pixels differ the less the nearer
-    they are. Then it is what a line through the variances at distances 1 and 2 is at distance
-    0, the nugget of the variogram [1]_, which may be below 0. A noise that is not
+    they are. Then it is what a line through the half variances at distances 1 and 2 is at
+    distance 0, the nugget of the variogram [1]_, which may be below 0. A noise that is not
     found stays in the image; one that is not there would take the texture away.
 
     References

@@ -107,7 +107,11 @@ class Blocks:
             self._blocks = list(zip(blocks, w, strict=True))
         else:
             self._scattered = [None] * len(chunks)
-            self._scatter()
+            try:
+                self._scatter()
+            except BaseException:
+                self.close()  # some may have been sent
+                raise
 
     def map(self, function, arguments=None):
         """Yield ``function(chunk, chunk_weights, *arguments)`` in the order of the blocks."""

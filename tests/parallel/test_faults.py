@@ -158,6 +158,24 @@ def test_workers_without_memory_are_one_clear_error(monkeypatch):
         assert left_behind(client) == []
 
 
+def test_chunks_that_were_sent_before_an_error_are_not_left_behind(cluster, monkeypatch):
+    from skprosper.parallel.dask_blocks import Blocks  # needs dask
+
+    sent, held = Blocks._sent, []
+
+    def fails_later(self, chunk, worker):
+        if len(held) == 2:
+            raise KeyboardInterrupt
+        held.append(sent(self, chunk, worker))
+        return held[-1]
+
+    monkeypatch.setattr(Blocks, "_sent", fails_later)
+    with distributed.Client(cluster) as client, parallel_config(backend="dask"):
+        with pytest.raises(KeyboardInterrupt):
+            model().fit(X)
+        assert left_behind(client) == []
+
+
 def assert_same_bits(one, other):
     for name in ("components_", "noise_variance_", "lower_bounds_", "usage_", "truncation_gap_"):
         assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)

@@ -225,5 +225,10 @@ class _Inference:
     def __call__(self, X, weights=None):
         e_step = e_step_of(X, None, self.e_step)
         top, marginals = e_step.top_states(X, self.n_states), e_step.codes(X, "probability")
-        values, variances = (array.astype(X.dtype) for array in (top.values, top.variances))
+        values, variances = (_as_far_as_held(a, X.dtype) for a in (top.values, top.variances))
         return top._replace(values=values, variances=variances), marginals.astype(X.dtype)
+
+
+def _as_far_as_held(array, dtype):
+    """Return an array as one of the dtype, or as it is where that does not hold its numbers."""
+    return array.astype(dtype) if np.abs(array).max(initial=0.0) <= np.finfo(dtype).max else array

@@ -125,6 +125,16 @@ def test_components_that_cancel_are_as_exact_in_float32(missing):
     assert model.fit(data).transform(data).dtype == np.float32
 
 
+def test_posterior_variances_beyond_float32():
+    data = (3e14 * X[:, :1]).astype(np.float32)
+    model = GaussianSparseCoding(1, learn=("components",), max_iter=0).fit(data)
+    model.components_ = 1e-20 * model.components_
+    model.prior_ = SpikeSlabPrior(np.array([0.5]), np.array([0.0]), np.array([1e40]))
+    variances = model.posterior(data, 2).variances
+    assert np.all(np.isfinite(variances)) and variances.max() > 1e38
+    assert np.all(np.isfinite(model.transform(data)))
+
+
 def test_slabs_that_float64_does_not_resolve_are_an_error():
     model = SparseCoding(3, prior=SpikeSlabPrior(0.3, 1e6, 1e-6), max_iter=0, random_state=0)
     with pytest.raises(ValueError, match="1.*standard deviations from 0.*raise its covariance 1e"):

@@ -22,8 +22,8 @@ class SpikeSlabEStep(LinearGaussianEStep):
 
     def _resolving(self, dtype, projection, gram):
         amplitudes = self.prior.amplitudes(len(gram))
-        largest = max(np.abs(projection).max(), np.abs(gram).max(), 1.0 / amplitudes.min())
-        if largest > _LARGEST_IN_FLOAT32:
+        largest = max(np.abs(projection).max(), np.abs(gram).max(), amplitudes.max() ** 2)
+        if max(largest, 1.0 / amplitudes.min()) > _LARGEST_IN_FLOAT32:
             return np.dtype(np.float64)
         # what a slab far from 0 takes from the log-joint of the prior it gives back in that of
         # the data; like slabs are told from each other by a share of the inverse of what they add

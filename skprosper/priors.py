@@ -17,6 +17,8 @@ from .noise import raised_to
 PROBABILITY_FLOOR = 1e-10
 # Least variance of a slab in units of its mean square.
 SLAB_FLOOR = 1e-8
+# Slabs that shrink to nothing keep a variance that has an inverse.
+_LEAST_VARIANCE = 1e-300
 _MOST_ACTIVE = 0.99  # what a correction may raise a probability to
 _START_ACTIVE = 2.0  # latents active on average where the user says nothing
 
@@ -569,13 +571,14 @@ class SpikeSlabPrior(BaseEstimator):
             covariance -= np.outer(step, step)
             # what EM has of the slabs is relative to their scale, and so is the floor
             scale = np.sqrt(np.where(used, square, np.diag(self.covariance)))
+            scale = np.maximum(scale, np.sqrt(_LEAST_VARIANCE))
             correlation = raised_to(SLAB_FLOOR, covariance / np.outer(scale, scale))
             covariance = correlation * np.outer(scale, scale)
         else:
             first = statistics["codes"] / share
             mean = np.where(used, first, self.mean) if self.learn_mean else self.mean
             variance = square - 2.0 * mean * first + mean**2
-            variance = np.maximum(variance, SLAB_FLOOR * square)
+            variance = np.maximum(variance, np.maximum(SLAB_FLOOR * square, _LEAST_VARIANCE))
             covariance = np.where(used, variance, self.covariance)
         probability = np.clip(active / weight, PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
         return type(self)(probability, mean, covariance, self.learn_mean)
@@ -585,9 +588,13 @@ class SpikeSlabPrior(BaseEstimator):
         norm = np.linalg.norm(components, axis=1)
         norm[norm == 0.0] = 1.0
         square = np.outer(norm, norm) if self.covariance.ndim == 2 else norm**2
-        prior = type(self)(
-            self.probability, norm * self.mean, square * self.covariance, self.learn_mean
-        )
+        covariance = square * self.covariance
+        if covariance.ndim == 2:
+            least = np.maximum(np.diag(covariance), _LEAST_VARIANCE)
+            covariance[np.diag_indices_from(covariance)] = least
+        else:
+            covariance = np.maximum(covariance, _LEAST_VARIANCE)
+        prior = type(self)(self.probability, norm * self.mean, covariance, self.learn_mean)
         return components / norm[:, None], prior
 
     def sample(self, n_samples, n_components, random_state):

@@ -125,6 +125,19 @@ def test_components_that_cancel_are_as_exact_in_float32(missing):
     assert model.fit(data).transform(data).dtype == np.float32
 
 
+@pytest.mark.parametrize("covariance", [np.array([1e-299]), np.array([[1e-299]])])
+def test_slabs_that_shrink_to_nothing_keep_a_variance(covariance):
+    # codes of 1e-170, whose square is no number of float64
+    prior = SpikeSlabPrior(np.array([0.5]), np.array([0.0]), covariance)
+    statistics = dict(
+        weight=1.0, active=np.array([0.5]), codes=np.array([1e-170]), second=np.zeros((1, 1)),
+        mean_step=np.zeros(1), covariance_step=-np.atleast_2d(covariance),
+    )  # fmt: skip
+    assert prior.updated(statistics).amplitudes(1)[0] > 0.0
+    _, rescaled = prior.canonical(np.array([[1e-20]]))
+    assert rescaled.amplitudes(1)[0] > 0.0
+
+
 def test_posterior_variances_beyond_float32():
     data = (3e14 * X[:, :1]).astype(np.float32)
     model = GaussianSparseCoding(1, learn=("components",), max_iter=0).fit(data)

@@ -34,8 +34,8 @@ EXACTNESS = {
 }
 SIZES = [(1, 1), (4, 2), (6, 3), (8, 5), (10, 6), (12, 8)]
 FITS = ["binary", "ternary", "discrete", "spike-slab"]
-# training bounds with center="zero", n_candidates=13, max_changes=13
-WIDE = {"binary": -167.7, "spike-slab": -161.3}
+# Those compared with the published truncation at its widest that takes less than a minute.
+WIDE = ["binary", "spike-slab"]
 
 
 def problem(name, seed):
@@ -115,6 +115,18 @@ def plot(results, path):
     figure.savefig(path, dpi=120)
 
 
+def wide_bound(prior, X):
+    """Print and return the bound that a wide truncation around 0 comes to."""
+    start = perf_counter()
+    model = SparseCoding(
+        144, prior=prior, center="zero", n_candidates=13, max_changes=13, max_iter=60, n_jobs=2,
+        random_state=0,
+    ).fit(X)  # fmt: skip
+    seconds = perf_counter() - start
+    print(f"{prior:11} zero, 13 candidates and changes: {model.lower_bound_:.2f}, {seconds:.1f} s")
+    return model.lower_bound_
+
+
 def patches(seeds):
     """Print what default fits of natural patches reach."""
     X = load_image_patches(6000, patch_size=12, random_state=0)
@@ -123,6 +135,7 @@ def patches(seeds):
         "prior       center   train  held out   noise  active    gap  seconds  as wide as published"
     )
     for prior in FITS:
+        aim = wide_bound(prior, X) if prior in WIDE else None
         for center in ("best", "zero"):
             for seed in range(seeds):
                 model = SparseCoding(
@@ -133,13 +146,15 @@ def patches(seeds):
                 start = perf_counter()
                 model.fit(X)
                 seconds = perf_counter() - start
-                aim = WIDE.get(prior, np.inf)
-                passed = [when for when, fitted in clock.history if fitted.score(X) >= aim]
+                passed = None
+                if aim is not None:
+                    times = (t for t, fitted in clock.history if fitted.score(X) >= aim)
+                    passed = next(times, None)
                 print(
                     f"{prior:11} {center:5} {model.lower_bound_:8.2f} {model.score(held_out):8.2f} "
                     f"{model.noise_variance_:8.3f} {model.usage_.sum():7.2f} "
                     f"{model.truncation_gap_:6.3f} {seconds:8.1f}  "
-                    + (f"after {passed[0]:.1f} s" if passed else ""),
+                    + ("" if passed is None else f"after {passed:.1f} s"),
                     flush=True,
                 )
 

@@ -33,6 +33,7 @@ class Posterior:
 
     variances : ndarray of shape (n_samples, n_states, width)
         Variances of the slabs, given the data and the active set; 0 for discrete values.
+        float64 where the dtype of the data does not hold them.
 
     probabilities : ndarray of shape (n_samples, n_states), float64
         Posterior probability of each state; 0 where there are fewer states.

@@ -373,6 +373,13 @@ class DiscretePrior(_ValuedPrior):
         return type(self)(values, p[:, 0] if self.tied else p, self.tied)
 
 
+def _with_an_inverse(covariance):
+    """Return variances (H,) or a covariance (H, H) of slabs without those that are nearly 0."""
+    if covariance.ndim == 1:
+        return np.maximum(covariance, _LEAST_VARIANCE)
+    return covariance + np.diag(np.maximum(_LEAST_VARIANCE - np.diag(covariance), 0.0))
+
+
 class SpikeSlabPrior(BaseEstimator):
     """Spike-and-slab prior: a latent is 0, or a draw from a Gaussian, the slab.
 
@@ -570,15 +577,15 @@ class SpikeSlabPrior(BaseEstimator):
             covariance = self.covariance + statistics["covariance_step"] / weight
             covariance -= np.outer(step, step)
             # what EM has of the slabs is relative to their scale, and so is the floor
-            scale = np.sqrt(np.where(used, square, np.diag(self.covariance)))
-            scale = np.maximum(scale, np.sqrt(_LEAST_VARIANCE))
+            scale = np.where(used, square, np.diag(self.covariance))
+            scale = np.sqrt(_with_an_inverse(scale))
             correlation = raised_to(SLAB_FLOOR, covariance / np.outer(scale, scale))
             covariance = correlation * np.outer(scale, scale)
         else:
             first = statistics["codes"] / share
             mean = np.where(used, first, self.mean) if self.learn_mean else self.mean
             variance = square - 2.0 * mean * first + mean**2
-            variance = np.maximum(variance, np.maximum(SLAB_FLOOR * square, _LEAST_VARIANCE))
+            variance = _with_an_inverse(np.maximum(variance, SLAB_FLOOR * square))
             covariance = np.where(used, variance, self.covariance)
         probability = np.clip(active / weight, PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
         return type(self)(probability, mean, covariance, self.learn_mean)
@@ -588,12 +595,7 @@ class SpikeSlabPrior(BaseEstimator):
         norm = np.linalg.norm(components, axis=1)
         norm[norm == 0.0] = 1.0
         square = np.outer(norm, norm) if self.covariance.ndim == 2 else norm**2
-        covariance = square * self.covariance
-        if covariance.ndim == 2:
-            least = np.maximum(np.diag(covariance), _LEAST_VARIANCE)
-            covariance[np.diag_indices_from(covariance)] = least
-        else:
-            covariance = np.maximum(covariance, _LEAST_VARIANCE)
+        covariance = _with_an_inverse(square * self.covariance)
         prior = type(self)(self.probability, norm * self.mean, covariance, self.learn_mean)
         return components / norm[:, None], prior
 

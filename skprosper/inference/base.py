@@ -15,7 +15,7 @@ _WIDER = (2, 1)
 # Above this share of entries that matter, <s>^T Y is a dense product.
 _DENSE = 0.3
 # What latents may add, in units of the noise, for float32: of what cancels its seventh digit stays.
-MOST_IN_FLOAT32 = 1e5
+_MOST_IN_FLOAT32 = 1e5
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def widened(states, width, fill):
 
 def resolving(dtype, added):
     """Return float64 where float32 does not resolve what latents add, |s_h W_h|^2 / sigma^2."""
-    return np.result_type(dtype, np.float64 if np.max(added) > MOST_IN_FLOAT32 else np.float32)
+    return np.result_type(dtype, np.float64 if np.max(added) > _MOST_IN_FLOAT32 else np.float32)
 
 
 def codes_of(support, values, n_components, dtype):

@@ -186,7 +186,7 @@ class SparseCoding(
         EM iterations of a run. 0 keeps the initial parameters. Moves out of poor optima
         (`~annealing.Annealing`, ``reseed``) are tried for as many more, at most.
 
-    tol : float, default=1e-4
+    tol : float, default=1e-3
         EM has converged when the mean lower bound changes by less, in nats.
 
     warm_start : bool, default=False
@@ -321,7 +321,7 @@ class SparseCoding(
         annealing="auto",
         n_init=1,
         max_iter=100,
-        tol=1e-4,
+        tol=1e-3,
         warm_start=False,
         batch_size="auto",
         code="mean",

@@ -186,8 +186,9 @@ class SparseCoding(
         EM iterations of a run. 0 keeps the initial parameters. Moves out of poor optima
         (`~annealing.Annealing`, ``reseed``) are tried for as many more, at most.
 
-    tol : float, default=1e-3
-        EM has converged when the mean lower bound changes by less, in nats.
+    tol : float, default=1e-4
+        EM has converged when the mean lower bound changes by less, in nats, or its best has
+        not risen by as much an iteration over ten of them.
 
     warm_start : bool, default=False
         Whether `fit` starts from the parameters of the last fit, where annealing ends:
@@ -321,7 +322,7 @@ class SparseCoding(
         annealing="auto",
         n_init=1,
         max_iter=100,
-        tol=1e-3,
+        tol=1e-4,
         warm_start=False,
         batch_size="auto",
         code="mean",

@@ -167,7 +167,7 @@ class NonNegativeSparseCoding(SparseCoding):
         superposition="non-negative",
         noise="sensors",
         max_iter=100,
-        tol=1e-3,
+        tol=1e-4,
         random_state=None,
     ):
         super().__init__(

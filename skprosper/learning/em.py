@@ -15,6 +15,9 @@ from .escape import ENOUGH, WAIT, escape
 _SETTLED = 1e-2
 # A bound that falls by more, in nats, has fallen by more than rounding errors.
 _FALLEN = 1e-6
+# Of the maxima the bound wanders: EM has converged, too, where in so many iterations its best
+# has risen by less than as many times the tolerance.
+_PATIENCE = 10
 # A start is given up where so many times its last gain in each iteration left is not enough.
 _HOPE = 4.0
 
@@ -33,6 +36,7 @@ class Run:
     waited: int = 0  # iterations since moves were last made
     spent: int = 0  # iterations that moves were tried for
     settled: bool = False  # no move is left to try
+    plain: int = 0  # iterations since no move is left, at temperature 1
 
     @property
     def finished(self):
@@ -43,6 +47,14 @@ class Run:
     def lower_bound(self):
         """The last lower bound, nats per data point; -inf where there is none."""
         return self.lower_bounds[-1] if self.lower_bounds else -np.inf
+
+    def stalls(self, tol):
+        """Return whether the bound wanders and rises no more."""
+        if self.plain <= _PATIENCE:
+            return False
+        bounds = self.lower_bounds[-self.plain :]
+        rise = max(bounds[-_PATIENCE:]) - max(bounds[:-_PATIENCE])
+        return max(rise, 0.0) < _PATIENCE * tol
 
     def halve_step(self):
         """Go half as far from where the last step began."""
@@ -222,7 +234,8 @@ def run_em(
             run.previous = bound if step.exact else -np.inf
         looked = run.settled or run.spent >= max_iter or not reseed
         plain = looked and step.exact
-        run.converged = plain and change < tol
+        run.plain += plain
+        run.converged = plain and (change < tol or run.stalls(tol))
         if not (looked or fell) and step.exact and len(run.lower_bounds) < max_iter:
             run.waited += 1
             if run.waited > 1 and (change < max(tol, _SETTLED) or run.waited > WAIT):

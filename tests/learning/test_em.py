@@ -13,6 +13,7 @@ from skprosper import (
     SparseCoding,
 )
 from skprosper.datasets import make_bars, make_sparse_coding
+from skprosper.learning.em import Run
 from skprosper.metrics import match_components, recovered_components
 from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior
 from skprosper.superpositions import solve_semidefinite
@@ -276,6 +277,18 @@ def test_convergence_trouble_is_a_warning():
     with pytest.warns(ConvergenceWarning, match="max_iter=3"):
         model = SparseCoding(6, max_iter=3, annealing=None, random_state=0).fit(X)
     assert not model.converged_
+
+
+def test_a_bound_that_wanders_has_converged():
+    risen, wandering = list(range(-20, 0)), [0.0, -0.5, 0.1, -0.2]
+    run = Run(parameters=None, lower_bounds=risen + 5 * wandering)
+    run.plain = 10  # all of them wander, but EM cannot tell yet
+    assert not run.stalls(tol=0.1)
+    run.plain = 20
+    assert run.stalls(tol=0.1)
+    assert not run.stalls(tol=0.0)
+    run.lower_bounds[-3] = 1.1  # 1 in ten iterations is as much as the tolerance
+    assert not run.stalls(tol=0.1)
 
 
 def test_sample_follows_the_model():

@@ -101,7 +101,7 @@ def escape(problem, parameters, bound, em, *, most, settled, pace, random_state)
             return end, spent, bounds[-1] - bound < pace * spent
         return None
 
-    for moves in proposals(sample, parameters, random_state):
+    for moves in proposals(sample, parameters, random_state, touched):
         own = {h for move in moves for h in move.touches}
         if not touched.isdisjoint(own):
             continue
@@ -159,11 +159,14 @@ def moved(parameters, moves, superposition):
     return replace(parameters, components=superposition.allowed(W), prior=prior)
 
 
-def proposals(problem, parameters, random_state):
-    """Yield lists of moves to try, most promising first."""
+def proposals(problem, parameters, random_state, touched=frozenset()):
+    """Yield lists of moves to try, most promising first.
+
+    None that are costly to find where they would touch what others have ``touched`` by then.
+    """
     evidence = _Evidence.of(problem, parameters)
     if problem.superposition.linear:
-        for move in _unmixed(problem, evidence, random_state):
+        for move in _unmixed(problem, evidence, random_state, touched):
             yield [move]
     seeds, splits = _moves_from_residuals(problem, evidence)
     yield from ([move] for strength, move in seeds if strength > _ALONE)
@@ -217,7 +220,7 @@ class _Evidence(NamedTuple):
         return cls(e_step, W, effects, sums, values, activity, steps, by_value)
 
 
-def _unmixed(problem, evidence, random_state):
+def _unmixed(problem, evidence, random_state, touched):
     """Yield moves that make codes independent again where they are not.
 
     To explain the data with U W instead of W, U any regular matrix, is easy; with codes
@@ -245,6 +248,8 @@ def _unmixed(problem, evidence, random_state):
     fresh = tuple(latents) if 2 * len(latents) <= len(dependent) else ()
     # one contrast parts causes that the other leaves mixed
     for contrast in ("logcosh", _cube):
+        if not touched.isdisjoint(latents.tolist()):
+            return
         # begun anywhere: where the codes are may be a stationary point
         ica = FastICA(
             fun=contrast,

@@ -5,6 +5,7 @@ from copy import copy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.ndimage import gaussian_filter
 from sklearn.callback import ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning
 
@@ -298,3 +299,23 @@ def test_a_colour_image_is_not_taken_for_a_volume_in_silence():
 def test_a_masked_array_is_for_inpaint():
     with pytest.raises(ValueError, match="use inpaint"):
         denoise(np.ma.masked_greater(stripes(), 100.0))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_texture_with_heavy_tails_is_not_taken_for_noise(seed):
+    rng = np.random.default_rng(seed)
+    # white in each place, of a contrast that differs from place to place as in photographs
+    contrast = gaussian_filter(rng.standard_normal((200, 200)), 3.0)
+    contrast = np.exp(0.7 * contrast / contrast.std())
+    texture = 20.0 / np.sqrt(np.mean(contrast**2)) * contrast * rng.standard_normal((200, 200))
+    noisy = texture + 5.0 * rng.standard_normal((200, 200))
+    # the least variances alone tell 9.9
+    assert 5.0 < np.sqrt(noise_of_patches(noisy, 2, np.random.RandomState(0))) < 8.5
+
+
+def test_heavy_tails_that_chance_makes_are_not_taken_from_the_noise():
+    rng = np.random.default_rng(0)
+    for side, least in ((64, 0.78), (256, 0.92)):
+        for _ in range(5):
+            noise = rng.standard_normal((side, side))
+            assert noise_of_patches(noise, 2, np.random.RandomState(0)) > least**2

@@ -73,14 +73,15 @@ def denoise(
 
     The noise need not be known. Its variance is the mean of the smallest eigenvalues of
     the covariance of patches, of all or of flat ones, whichever is less: along these
-    directions natural images vary least [2]_. Patches with exactly flat or saturated
-    regions, such as black borders, hold no evidence of it. In EM it stays as it is, or
-    texture that no component explains would count as noise. The fine
-    model starts from many components of patches of natural images, which ship with the
-    package, and keeps those whose gain in log-likelihood exceeds what their parameters
-    cost: a component used by n patches of D pixels has to gain more than D / (2 n) nats
-    in each, and to be used by more than 16. No more patches are learned from than learning
-    needs, and no more than those of a region are held: memory grows with the image alone.
+    directions natural images vary least [2]_, and what texture there is shows by its heavy
+    tails. Patches with exactly flat or saturated regions, such as black borders, hold no
+    evidence of it. In EM it stays as it is, or texture that no component explains would
+    count as noise. The fine model starts from many components of patches of natural
+    images, which ship with the package, and keeps those whose gain in log-likelihood
+    exceeds what their parameters cost: a component used by n patches of D pixels has to
+    gain more than D / (2 n) nats in each, and to be used by more than 16. No more patches
+    are learned from than learning needs, and no more than those of a region are held:
+    memory grows with the image alone.
 
     Parameters
     ----------

@@ -168,8 +168,11 @@ def noise_of_patches(pixels, n_space, random_state):
     variance, texture = _least_variance(patches, _NOISE_SHARE)
     flat_variance, flat_texture = _least_variance(flat, 2 * _NOISE_SHARE)
     if _FLAT_GAIN * flat_variance < variance:
-        variance, texture = _FLAT_GAIN * flat_variance, flat_texture
-    return max((1.0 - texture) * variance, _LEAST_NOISE * patches.var())
+        estimate = (1.0 - flat_texture) * _FLAT_GAIN * flat_variance
+    else:
+        # a few edges among all patches have heavy tails, too, and hardly a share
+        estimate = (1.0 - min(texture, flat_texture)) * variance
+    return max(estimate, _LEAST_NOISE * patches.var())
 
 
 def _silent(channel):

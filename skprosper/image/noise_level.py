@@ -167,11 +167,11 @@ def noise_of_patches(pixels, n_space, random_state):
     flat = patches[slopes <= np.quantile(slopes, _FLAT_SHARE)]
     variance, texture = _least_variance(patches, _NOISE_SHARE)
     flat_variance, flat_texture = _least_variance(flat, 2 * _NOISE_SHARE)
-    if _FLAT_GAIN * flat_variance < variance:
-        estimate = (1.0 - flat_texture) * _FLAT_GAIN * flat_variance
-    else:
-        # a few edges among all patches have heavy tails, too, and hardly a share
-        estimate = (1.0 - min(texture, flat_texture)) * variance
+    flat_variance *= _FLAT_GAIN
+    if flat_variance < variance:
+        variance, texture = flat_variance, flat_texture
+    # a few edges among all patches have heavy tails, too, and hardly a share
+    estimate = (1.0 - min(texture, flat_texture)) * variance
     return max(estimate, _LEAST_NOISE * patches.var())
 
 

@@ -36,7 +36,7 @@ class Run:
     waited: int = 0  # iterations since moves were last made
     spent: int = 0  # iterations that moves were tried for
     settled: bool = False  # no move is left to try
-    plain: int = 0  # iterations since no move is left, at temperature 1
+    plain: int = 0  # last iterations at temperature 1 with no move left to try
 
     @property
     def finished(self):
@@ -234,7 +234,7 @@ def run_em(
             run.previous = bound if step.exact else -np.inf
         looked = run.settled or run.spent >= max_iter or not reseed
         plain = looked and step.exact
-        run.plain += plain
+        run.plain = run.plain + 1 if plain else 0
         run.converged = plain and (change < tol or run.stalls(tol))
         if not (looked or fell) and step.exact and len(run.lower_bounds) < max_iter:
             run.waited += 1

@@ -19,6 +19,7 @@ Little, Rubin (2002). Statistical Analysis with Missing Data. Wiley.
 """
 
 import numpy as np
+from scipy import sparse
 
 from ..kernels.holes import N_DONE, N_ROWS, NOTHING, POINTS, SUMS, Holes
 from ..noise import IsotropicNoise
@@ -227,7 +228,9 @@ class HolesEStep(_IncompleteRows):
     def _blocks(self, X, collect):
         """Yield rows, data that are 0 where they are missing, and their `Holes`."""
         e_step = self.e_step
-        fields, weighted, _, _ = self.units
+        fields, weighted, odds, _ = self.units
+        discrete = e_step.linear and len(odds) > 0
+        width = len(fields) if discrete and collect != NOTHING else 0
         squares = np.ascontiguousarray((weighted * fields).T)
         memory = self._memory(collect)
         for start in range(0, len(X), BLOCK_ROWS):
@@ -244,6 +247,7 @@ class HolesEStep(_IncompleteRows):
                     seen=seen,
                     squares=seen.astype(e_step.dtype) @ squares,
                     diagonals=np.zeros((len(x), len(fields)), e_step.dtype),
+                    centres=np.zeros((len(x), width), e_step.dtype),
                 ),
             )
 
@@ -271,6 +275,7 @@ class HolesEStep(_IncompleteRows):
             latent=np.empty(room, np.int64),
             point=np.empty(room, np.int64),
             diagonals=np.empty((0, H), dtype),
+            centres=np.empty((0, 0), dtype),
             cross=np.zeros((H if linear else 0, D)),
             mixed=np.empty(D),
         )
@@ -302,8 +307,8 @@ class HolesEStep(_IncompleteRows):
             w = weights[rows]
             codes = x @ e_step.projection.T
             evidence = np.empty(len(x))
-            for part in self._inferred(codes, w, sums, evidence, holes):
-                hidden += self._at_missing(part)
+            for part, done in self._inferred(codes, w, sums, evidence, holes):
+                hidden += self._at_missing(part, codes[done], w[done])
             hidden += holes.cross
             holes.cross[:] = 0.0
             cross += codes.T @ x
@@ -326,26 +331,39 @@ class HolesEStep(_IncompleteRows):
         }
 
     def _inferred(self, codes, weights, sums, evidence, holes, probability=False):
-        """Infer the posteriors of a block, as many data points at once as there is room for."""
+        """Infer the posteriors of a block, as many data points at once as there is room for.
+
+        Yields their `Holes` and which they are. Codes are weighted ones then.
+        """
         start = 0
         while start < len(codes):
             part = holes._replace(
                 seen=holes.seen[start:],
                 squares=holes.squares[start:],
                 diagonals=holes.diagonals[start:],
+                centres=holes.centres[start:],
             )
             part.tally[N_ROWS] = part.tally[N_DONE] = 0
             rows = slice(start, None)
             self.e_step._infer(codes[rows], weights[rows], sums, evidence[rows], probability, part)
             n = part.tally[N_DONE]
-            yield part._replace(seen=part.seen[:n], diagonals=part.diagonals[:n])
+            part = part._replace(
+                seen=part.seen[:n], diagonals=part.diagonals[:n], centres=part.centres[:n]
+            )
+            yield part, slice(start, start + n)
             start += n
 
-    def _at_missing(self, holes):
+    def _at_missing(self, holes, codes, weights):
         """Return sum_n (<s s^T> W)_n at missing features, but what candidates share, (H, D)."""
         fields, n_rows = self.units[0], holes.tally[N_ROWS]
         gone = (~holes.seen).astype(fields.dtype)
-        out = np.asarray(fields * (holes.diagonals.T @ gone), np.float64)
+        diagonals, out = holes.diagonals, np.zeros(fields.shape)
+        if holes.centres.size:
+            centres, changes = _about_centres(holes, codes, weights)
+            diagonals = diagonals - holes.centres * (codes + changes)
+            out += centres.T @ ((codes @ fields) * gone)
+            out += changes.T @ ((centres @ fields) * gone)
+        out += fields * (diagonals.T @ gone)
         if n_rows:
             rows, latent = holes.rows[:n_rows], holes.latent[:n_rows]
             there = gone[holes.point[:n_rows]]
@@ -428,14 +446,21 @@ class HolesEStep(_IncompleteRows):
         for rows, x, holes in self._blocks(X, POINTS):
             codes, evidence = x @ e_step.projection.T, np.empty(len(x))
             sums, start = e_step._new_sums(), rows.start
-            for part in self._inferred(codes, np.ones(len(x)), sums, evidence, holes):
-                result[start : start + len(part.seen)] = self._squares_of(part, fields)
-                start += len(part.seen)
+            ones = np.ones(len(x))
+            for part, done in self._inferred(codes, ones, sums, evidence, holes):
+                squares = self._squares_of(part, codes[done], ones[done], fields)
+                result[start : start + len(squares)] = squares
+                start += len(squares)
         return result
 
     @staticmethod
-    def _squares_of(holes, fields):
-        out = np.asarray(holes.diagonals @ fields**2, np.float64)
+    def _squares_of(holes, codes, weights, fields):
+        diagonals, out = holes.diagonals, np.zeros((len(codes), fields.shape[1]))
+        if holes.centres.size:
+            centres, changes = _about_centres(holes, codes, weights)
+            diagonals = diagonals - holes.centres * (codes + changes)
+            out += (centres @ fields) * ((codes + changes) @ fields)
+        out += diagonals @ fields**2
         if n_rows := holes.tally[N_ROWS]:
             own = (holes.rows[:n_rows] @ fields) * fields[holes.latent[:n_rows]]
             point = holes.point[:n_rows]
@@ -454,6 +479,16 @@ class HolesEStep(_IncompleteRows):
             parts.append(part._replace(log_evidence=part.log_evidence + constant))
             index.append(np.arange(rows.start, rows.stop))
         return in_rows(parts, index)
+
+
+def _about_centres(holes, codes, weights):
+    """Return the discrete values s* of the centres, and the weighted mean changes from them.
+
+    With codes c + w s* and s* c^T + c s*^T + w s* s*^T = s* codes^T + c s*^T, both (n, H), the
+    former sparse.
+    """
+    changes = codes - weights[:, None].astype(codes.dtype) * holes.centres
+    return sparse.csr_array(holes.centres), changes
 
 
 class PatternSums(dict):

@@ -8,6 +8,8 @@ not, they are those of complete data less what is missing.
 The M-step needs <s s^T> W at the missing features of every data point. A second moment has
 dense rows for the latents that are active in the centre, entries between candidates, and a
 diagonal. The rows and the diagonals of many data points are collected for matrix products.
+Of discrete values the dense rows follow from the centre s* and the mean change <c>, being
+s* <c>^T + <c> s*^T + s* s*^T: these take two products, however many latents are active.
 """
 
 from typing import NamedTuple
@@ -43,6 +45,7 @@ class Holes(NamedTuple):
     latent: np.ndarray  # (room,) int64 whose rows
     point: np.ndarray  # (room,) int64 of which data point
     diagonals: np.ndarray  # (n, H) diagonals of second moments
+    centres: np.ndarray  # (n, H) discrete values of the centres, (n, 0) of slabs
     cross: np.ndarray  # (H, D) float64 <s s^T> W at missing features, of candidates
     mixed: np.ndarray  # (D,) float64
 
@@ -207,6 +210,18 @@ def collect_point(holes, n, squares, support, n_active, candidates, second, diag
             for g in candidates:
                 total[kind, h, g] += own[kind, h, g]
                 own[kind, h, g] = 0.0
+
+
+@njit(**LEAN)
+def note_centre(holes, n, values, kinds, support, n_active):
+    """Keep the discrete values of a data point's centre."""
+    if holes is None:
+        return
+    if holes.tally[_COLLECT] == NOTHING:
+        return
+    centre = holes.centres[n]  # 0 on entry
+    for i in range(n_active):
+        centre[support[i]] = values[kinds[support[i]]]
 
 
 @njit(**LEAN)

@@ -17,6 +17,7 @@ from .holes import (
     gram_entry,
     has_room,
     moments_of_point,
+    note_centre,
     write_bias,
 )
 from .selection import (
@@ -430,7 +431,7 @@ def add_points(
         code = codes[n]
         n_active = enter(code, model, holes, n, best, pursuit, centre, n_active)
         kinds, support = centre.kinds, centre.support
-        if not has_room(holes, n_active + n_candidates):
+        if not has_room(holes, n_candidates):
             break
         height = log_joint_of(code, gram, holes, values, bias, kinds, support, n_active)
         load_half(left_states, left, model, holes, centre)
@@ -477,14 +478,15 @@ def add_points(
                 together = weight * dot(products[i], right.steps[j])
                 add_pair(own_second[0], left.members[i], right.members[j], together)
         spread_centre(
-            centre, n_active, values, weights[n], probability, change, own_counts, own_second[0]
+            centre, n_active, values, weights[n], probability, change, own_counts, second[0]
         )
+        note_centre(holes, n, values, kinds, support, n_active)
         collect_point(
             holes,
             n,
             squares,
             support,
-            n_active,
+            0,
             centre.candidates,
             second,
             counts,

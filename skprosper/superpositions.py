@@ -97,33 +97,65 @@ class LinearSuperposition(_Superposition):
         always 1 carries the change of m.
 
         Missing values of a feature, taken at their expectation, hold its components where
-        they are; its step is the longer the fewer rows observe it.
+        they are. Where the second moments of the rows that miss it are known it is left to
+        the others; else its step is the longer the fewer rows observe it.
         """
         W, offset = parameters.components, parameters.offset
         observed, weight = statistics.get("observed"), statistics["weight"]
         amplitudes = parameters.prior.amplitudes(len(W))
         cross, second = statistics["cross"], statistics["second"]
+        hidden = statistics.get("hidden_second")
         if offset is not None:
             codes = statistics["codes"]
             W = np.vstack([W, np.zeros(W.shape[1])])
             amplitudes = np.append(amplitudes, 1.0)
             cross = np.vstack([cross, statistics["data"]])
             second = np.block([[second, codes[:, None]], [codes, weight]])
-        before = W
-        if "components" in learn:
-            W = solve_semidefinite(second, cross, W, amplitudes, rows)
-        elif offset is not None:
-            W = W.copy()
-            W[-1] = (cross[-1] - second[-1, :-1] @ W[:-1]) / second[-1, -1]
+            if hidden is not None:
+                codes = statistics["hidden_codes"].T[:, :, None]
+                left = (weight - observed)[:, None, None]
+                hidden = np.block([[hidden, codes], [codes.transpose(0, 2, 1), left]])
+        before, square = W, statistics["data_second"]
         if observed is not None:
             weight = np.where(observed > 0.0, observed, np.inf)
-            step = np.minimum(statistics["weight"] / weight, _LONGEST_STEP)
-            W = np.where(step > 1.0, before + step * (W - before), W)
-        explained = parameters.noise.explained(W, cross, second)
-        residual = (statistics["data_second"] - explained) / weight
+        if hidden is not None:
+            # what the rows that observe a feature say of it
+            at_missing = _times(hidden, W)
+            second, cross = second - hidden, cross - at_missing
+            square = square - np.sum(W * at_missing, axis=0)
+            if offset is not None and "components" not in learn:
+                rows = [len(W) - 1]
+            if offset is not None or "components" in learn:
+                W = _solved_by_feature(second, cross, W, amplitudes, rows)
+            explained = np.sum(W * (2.0 * cross - _times(second, W)), axis=0)
+        else:
+            if "components" in learn:
+                W = solve_semidefinite(second, cross, W, amplitudes, rows)
+            elif offset is not None:
+                W = W.copy()
+                W[-1] = (cross[-1] - second[-1, :-1] @ W[:-1]) / second[-1, -1]
+            if observed is not None:
+                step = np.minimum(statistics["weight"] / weight, _LONGEST_STEP)
+                W = np.where(step > 1.0, before + step * (W - before), W)
+            explained = parameters.noise.explained(W, cross, second)
+        residual = (square - explained) / weight
         if offset is None:
             return W, None, residual
         return W[:-1], offset + W[-1], residual
+
+
+def _times(second, W):
+    """Return second[d] @ W[:, d] of each feature, (H, D)."""
+    return np.einsum("dhg,gd->hd", second, W)
+
+
+def _solved_by_feature(second, cross, W, amplitudes, rows):
+    """Solve ``second[d] @ W[:, d] = cross[:, d]`` for each feature."""
+    solved = [
+        solve_semidefinite(own, cross[:, d, None], W[:, d, None], amplitudes, rows)
+        for d, own in enumerate(second)
+    ]
+    return np.hstack(solved)
 
 
 def solve_semidefinite(second, cross, previous, amplitudes, rows=None):

@@ -27,6 +27,8 @@ from .base import BLOCK_ROWS, Parameters, Posteriors, codes_of, widened
 
 # Numbers in the dense rows of second moments that are collected together.
 _ROOM = 1_000_000
+# Most numbers in second moments of their own for each feature.
+_MOST_BY_FEATURE = 300_000
 # Rows of a chunk that make a pattern one of many rows, and most such patterns.
 _MANY_ROWS, _MOST_KEPT = 16, 64
 # Statistics that are of no features.
@@ -87,6 +89,8 @@ class PartlyObserved:
         statistics["blank"] = weights[empty].sum()
         if self.noise.independent:
             statistics["observed"] = np.full(n_features, weight)
+            if self.rows_with_holes.by_feature:
+                statistics |= _nothing_hidden(*self.components.shape)
         else:
             statistics["patterns"] = PatternSums()
         if holes.size:
@@ -188,6 +192,8 @@ def in_rows(parts, rows):
 class _IncompleteRows:
     """What the E-steps of rows with missing values share."""
 
+    by_feature = False  # whether there are second moments of each feature
+
     def __init__(self, e_step):
         self.e_step = e_step
 
@@ -224,6 +230,8 @@ class HolesEStep(_IncompleteRows):
     def __init__(self, e_step):
         super().__init__(e_step)
         self.units = e_step.units_of_holes()
+        H, D = self.units[0].shape
+        self.by_feature = e_step.linear and D * H**2 <= _MOST_BY_FEATURE
 
     def _blocks(self, X, collect):
         """Yield rows, data that are 0 where they are missing, and their `Holes`."""
@@ -303,12 +311,16 @@ class HolesEStep(_IncompleteRows):
         (H, D), unit = fields.shape, e_step.unit_of_holes
         sums, cross, hidden = e_step._new_sums(), np.zeros((H, D)), np.zeros((H, D))
         data, square, log_evidence = np.zeros(D), np.zeros(D), 0.0
-        for rows, x, holes in self._blocks(X, SUMS):
+        own = _nothing_hidden(H, D) if self.by_feature else {}
+        for rows, x, holes in self._blocks(X, POINTS if own else SUMS):
             w = weights[rows]
             codes = x @ e_step.projection.T
             evidence = np.empty(len(x))
             for part, done in self._inferred(codes, w, sums, evidence, holes):
-                hidden += self._at_missing(part, codes[done], w[done])
+                if own:
+                    self._add_hidden(part, codes[done], w[done], own)
+                else:
+                    hidden += self._at_missing(part, codes[done], w[done])
             hidden += holes.cross
             holes.cross[:] = 0.0
             cross += codes.T @ x
@@ -320,6 +332,9 @@ class HolesEStep(_IncompleteRows):
         # in units of the data, from those of the kernel
         hidden *= unit[:, None]
         W = e_step.components.astype(np.float64)
+        if own:
+            own["hidden_second"] *= np.outer(unit, unit)
+            hidden = np.einsum("dhg,gd->hd", own["hidden_second"], W)
         return {
             "weight": weights.sum(),
             "log_evidence": log_evidence,
@@ -328,6 +343,7 @@ class HolesEStep(_IncompleteRows):
             # the noise of what is missing is left out: it says nothing of the noise
             "data_second": square + np.sum(W * hidden, axis=0),
             **e_step._named(sums),
+            **own,
         }
 
     def _inferred(self, codes, weights, sums, evidence, holes, probability=False):
@@ -373,6 +389,30 @@ class HolesEStep(_IncompleteRows):
             first = np.flatnonzero(np.diff(latent[order], prepend=-1))
             out[latent[order][first]] += np.add.reduceat(own, first, axis=0)
         return out
+
+    @staticmethod
+    def _add_hidden(holes, codes, weights, hidden):
+        """Add the first and second moments of the points that miss a feature, of each feature."""
+        gone = (~holes.seen).astype(codes.dtype)
+        hidden["hidden_codes"] += codes.T @ gone
+        H, n_rows = codes.shape[1], holes.tally[N_ROWS]
+        at_once = max(1, _ROOM // H**2)
+        point = holes.point[:n_rows]
+        diagonal = np.arange(H)
+        for start in range(0, len(codes), at_once):
+            some = slice(start, start + at_once)
+            second = np.zeros((len(codes[some]), H, H), codes.dtype)
+            rows = slice(*np.searchsorted(point, (start, start + at_once)))
+            second[point[rows] - start, holes.latent[rows]] = holes.rows[rows]
+            second += second.transpose(0, 2, 1)
+            if holes.centres.size:
+                centres, code = holes.centres[some], codes[some]
+                changes = code - weights[some, None].astype(code.dtype) * centres
+                second += centres[:, :, None] * code[:, None, :]
+                second += changes[:, :, None] * centres[:, None, :]
+            second[:, diagonal, diagonal] = holes.diagonals[some]
+            flat = second.reshape(len(second), -1)
+            hidden["hidden_second"] += (gone[some].T @ flat).reshape(-1, H, H)
 
     def _maximum(self, X, weights):
         e_step, H = self.e_step, len(self.units[0])
@@ -489,6 +529,11 @@ def _about_centres(holes, codes, weights):
     """
     changes = codes - weights[:, None].astype(codes.dtype) * holes.centres
     return sparse.csr_array(holes.centres), changes
+
+
+def _nothing_hidden(H, D):
+    """Return sums over the rows that miss a feature, of none."""
+    return {"hidden_second": np.zeros((D, H, H)), "hidden_codes": np.zeros((H, D))}
 
 
 class PatternSums(dict):

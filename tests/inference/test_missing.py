@@ -8,6 +8,7 @@ from maximum_states import posteriors as around_best_maximum
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import PRIORS, noise_of
 
+from skprosper.inference import missing
 from skprosper.inference.base import Parameters, Truncation, codes_of
 from skprosper.inference.missing import PartlyObserved
 from skprosper.noise import NOISES
@@ -182,7 +183,14 @@ def test_linear_posteriors_equal_enumeration(prior, noise, truncation):
 @pytest.mark.parametrize("truncation", ["exact", "best", "zero, pursuit"])
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("prior", LINEAR)
-def test_linear_statistics_equal_enumeration(prior, noise, truncation, temperature):
+@pytest.mark.parametrize("by_feature", [True, False])
+def test_linear_statistics_equal_enumeration(
+    prior, noise, truncation, temperature, by_feature, monkeypatch
+):
+    if by_feature and noise == "full":
+        pytest.skip("correlated noise has patterns")
+    if not by_feature:
+        monkeypatch.setattr(missing, "_MOST_BY_FEATURE", 0)
     model, parameters = problem(prior, noise, temperature=temperature)
     truncation, X = TRUNCATIONS[truncation], data_with_holes()
     w = np.random.default_rng(2).uniform(0.5, 2.0, len(X))
@@ -192,6 +200,7 @@ def test_linear_statistics_equal_enumeration(prior, noise, truncation, temperatu
     posteriors = posteriors_of(model, X, truncation)
     expected = dict.fromkeys(("weight", "codes", "second", "cross", "data", "data_second"), 0.0)
     active, observed, blank, bound = 0.0, 0.0, 0.0, 0.0
+    hidden_codes, hidden_second = np.zeros((H, D)), np.zeros((D, H, H))
     for a, p, x in zip(w, posteriors, X, strict=True):
         seen = ~np.isnan(x)
         if not seen.any():
@@ -221,6 +230,8 @@ def test_linear_statistics_equal_enumeration(prior, noise, truncation, temperatu
         expected = {name: total + a * own[name] for name, total in expected.items()}
         active = active + a * p.active
         observed = observed + a * seen
+        hidden_codes[:, ~seen] += a * p.mean[:, None]
+        hidden_second[~seen] += a * p.second
         cold = restricted(model, seen)
         cold.temperature = (1.0, 1.0)
         if isinstance(model, SpikeSlabModel):
@@ -236,7 +247,34 @@ def test_linear_statistics_equal_enumeration(prior, noise, truncation, temperatu
     assert_allclose(found["blank"], blank, **EXACT)
     if noise != "full":
         assert_allclose(found["observed"], observed, **EXACT)
+    assert ("hidden_second" in found) == by_feature
+    if by_feature:
+        assert_allclose(found["hidden_codes"], hidden_codes, **EXACT)
+        assert_allclose(found["hidden_second"], hidden_second, **EXACT)
     assert_allclose(e_step.bound(found), bound, **EXACT)
+
+
+@pytest.mark.parametrize("noise", ["isotropic", "diagonal"])
+@pytest.mark.parametrize("prior", LINEAR)
+def test_the_linear_m_step_solves_the_normal_equations_of_each_feature(prior, noise):
+    model, parameters = problem(prior, noise)
+    X, truncation = data_with_holes(n=60), TRUNCATIONS["exact"]
+    e_step = e_step_of(parameters, truncation)
+    statistics = e_step.complete(e_step.statistics(X, np.ones(len(X))))
+    superposition = SUPERPOSITIONS["linear"]
+    components, offset, residual = superposition.updated(parameters, statistics, ("components",))
+    posteriors = posteriors_of(model, X, truncation)
+    for d in range(D):
+        normal, right, square = np.zeros((H + 1, H + 1)), np.zeros(H + 1), 0.0
+        rows = np.flatnonzero(~np.isnan(X[:, d]))
+        for p, y in ((posteriors[n], X[n, d]) for n in rows):
+            mean = np.append(p.mean, 1.0)
+            normal += np.block([[p.second, p.mean[:, None]], [mean]])
+            right += y * mean
+            square += y**2
+        w = np.linalg.solve(normal, right)
+        assert_allclose(np.append(components[:, d], offset[d]), w, rtol=1e-8, atol=1e-8)
+        assert_allclose(residual[d], (square - w @ right) / len(rows), rtol=1e-8)
 
 
 @pytest.mark.parametrize("truncation", TRUNCATIONS)

@@ -9,7 +9,7 @@ from ..annealing import AnnealingStep
 from ..inference.base import Parameters
 from ..validation import MOST_RESOLVED
 from .data_truncation import correction, truncated
-from .escape import ENOUGH, WAIT, escape
+from .escape import ENOUGH, RAISE, WAIT, escape
 
 # Where the bound changes by less, in nats, EM looks for moves out of a poor optimum.
 _SETTLED = 1e-2
@@ -35,6 +35,8 @@ class Run:
     last_step: tuple | None = None  # its parameters and those of the M-step, if they may be halved
     waited: int = 0  # iterations since moves were last made
     spent: int = 0  # iterations that moves were tried for
+    before_move: float = -np.inf  # lower bound before the last move
+    in_vain: int = 0  # proposals not to be tried again, the last having raised it for a moment
     settled: bool = False  # no move is left to try
     plain: int = 0  # last iterations at temperature 1 with no move left to try
 
@@ -163,7 +165,9 @@ def _escape(problem, run, step, learn, floor, most, settled, change, random_stat
         iteration = _Iteration(problem, parameters, step, random_state)
         return iteration.bound, iteration.maximised(learn, floor, steady=True, rows=rows)
 
-    better, spent, run.settled = escape(
+    if run.lower_bound > run.before_move + RAISE:
+        run.in_vain = 0
+    better, spent, run.settled, n_tried = escape(
         problem,
         run.parameters,
         run.lower_bound,
@@ -171,10 +175,12 @@ def _escape(problem, run, step, learn, floor, most, settled, change, random_stat
         most=most,
         settled=settled,
         pace=change if change >= settled else 0.0,
+        skip=run.in_vain,
         random_state=random_state,
     )
     run.spent += spent
     if better is not None:
+        run.before_move, run.in_vain = run.lower_bound, n_tried
         run.parameters, run.previous, run.waited = better, -np.inf, 0
         run.last_step = None
 

@@ -59,7 +59,7 @@ class Move(NamedTuple):
     touches: tuple  # latents it reads or writes
 
 
-def escape(problem, parameters, bound, em, *, most, settled, pace, random_state):
+def escape(problem, parameters, bound, em, *, most, settled, pace, random_state, skip=0):
     """Try moves until one raises the bound.
 
     ``em(problem, parameters, rows)`` returns the lower bound of parameters and those of
@@ -69,7 +69,8 @@ def escape(problem, parameters, bound, em, *, most, settled, pace, random_state)
     it, and then of all data. A sample of few data for each component could be fitted better
     by changing components that a move does not touch: they stay what they are there, and
     all moves that pay are made together. What raises the bound of all data by less than EM
-    would at its ``pace`` in as many iterations is the last.
+    would at its ``pace`` in as many iterations is the last. The first ``skip`` proposals are
+    not tried.
 
     Returns
     -------
@@ -79,12 +80,14 @@ def escape(problem, parameters, bound, em, *, most, settled, pace, random_state)
         Iterations of EM that it took, those of a sample by its size.
     last : bool
         Whether more moves are not worth their time.
+    n_tried : int
+        Proposals up to the one that raised the bound.
     """
     n_components = len(parameters.components)
     n_rows = enough(n_components)
     sample, share = problem.sample(n_rows, random_state)
     sampled, scarce = share < 1.0, n_rows < _PLENTY * n_components
-    spent, touched, rivals = 0.0, set(), {}
+    spent, touched, rivals, n_tried = 0.0, set(), {}, 0
 
     def tried(problem, start, rows=None, trial=TRIAL, **ends):
         nonlocal spent
@@ -98,10 +101,12 @@ def escape(problem, parameters, bound, em, *, most, settled, pace, random_state)
         """Return what escape returns where a candidate raises the bound of all data."""
         bounds, end = tried(problem, candidate, rival=[bound], enough=bound + RAISE)
         if bounds and bounds[-1] > bound + RAISE:
-            return end, spent, bounds[-1] - bound < pace * spent
+            return end, spent, bounds[-1] - bound < pace * spent, n_tried
         return None
 
-    for moves in proposals(sample, parameters, random_state, touched):
+    for n_tried, moves in enumerate(proposals(sample, parameters, random_state, touched), 1):
+        if n_tried <= skip:
+            continue
         own = {h for move in moves for h in move.touches}
         if not touched.isdisjoint(own):
             continue
@@ -120,14 +125,14 @@ def escape(problem, parameters, bound, em, *, most, settled, pace, random_state)
         if bounds[-1] <= rival[-1] + RAISE:
             continue
         if not sampled:
-            return candidate, spent, False
+            return candidate, spent, False, n_tried
         if scarce:
             parameters, rivals = candidate, {}
             touched |= own
         elif found := kept(candidate):
             return found
     found = kept(parameters) if touched else None
-    return found or (None, spent, True)
+    return found or (None, spent, True, n_tried)
 
 
 def _some_iterations(em, parameters, most, settled=0.0, rival=(-np.inf,), enough=np.inf):

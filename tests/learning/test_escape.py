@@ -70,7 +70,7 @@ def test_moves_are_tried_on_a_sample_and_raise_the_bound_of_all_data():
         problem = problem_of(workers, model)
         parameters = model.set_params(max_iter=30).fit(X)._parameters()
         bound, _ = iteration(problem, parameters, None)
-        better, spent, last = escape(
+        better, spent, last, n_tried = escape(
             problem,
             parameters,
             bound,
@@ -81,7 +81,7 @@ def test_moves_are_tried_on_a_sample_and_raise_the_bound_of_all_data():
             random_state=np.random.RandomState(0),
         )
         after, _ = iteration(problem, better, None)
-    assert after > bound + 0.1 and not last
+    assert after > bound + 0.1 and not last and n_tried == 1
     assert spent == pytest.approx(sum(shares))
     # more iterations than this are of the sample, and few of all data
     assert min(shares) == pytest.approx(4096 / N, rel=1e-3) and shares.count(1.0) <= 10
@@ -94,7 +94,7 @@ def test_where_no_move_pays_there_is_none():
         problem = problem_of(workers, model)
         parameters = model._parameters()
         bound, _ = iteration(problem, parameters, None)
-        better, _, last = escape(
+        better, _, last, n_tried = escape(
             problem,
             parameters,
             bound,
@@ -105,6 +105,19 @@ def test_where_no_move_pays_there_is_none():
             random_state=np.random.RandomState(0),
         )
     assert better is None and last
+
+
+def test_a_move_that_raises_the_bound_for_a_moment_alone_is_not_tried_again(monkeypatch):
+    skipped = []
+
+    def nothing_gained(problem, parameters, bound, em, *, skip, **options):
+        skipped.append(skip)
+        return (None, 1.0, True, 3) if skip else (parameters, 1.0, False, 3)
+
+    monkeypatch.setattr(em, "escape", nothing_gained)
+    BinarySparseCoding(6, components_init=BARS, annealing=Annealing(1.0), random_state=0).fit(X)
+    assert skipped[0] == 0 and skipped[-1] == 3
+    assert skipped.count(3) == 1  # after which there is no other
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skprosper import BinarySparseCoding, GaussianSparseCoding, MaximalCausesAnalysis, SparseCoding
 from skprosper.datasets import make_bars
-from skprosper.inference import missing
+from skprosper.inference import incomplete_independent
 from skprosper.inference.missing import PartlyObserved
 from skprosper.learning.moments import moments_of
 from skprosper.metrics import match_components
@@ -47,7 +47,7 @@ def bars():
 @pytest.mark.parametrize("by_feature", [True, False])
 def test_the_bound_of_the_linear_superposition_never_falls(prior, noise, by_feature, monkeypatch):
     if not by_feature:
-        monkeypatch.setattr(missing, "_MOST_BY_FEATURE", 0)
+        monkeypatch.setattr(incomplete_independent, "_MOST_BY_FEATURE", 0)
     X, _, _ = make_bars(80, size=3, random_state=1)
     X = holes_in(X - X.mean(), 0.5)
     model = SparseCoding(
@@ -63,7 +63,7 @@ def test_second_moments_of_each_feature_need_fewer_iterations(monkeypatch):
     X = holes_in(X - X.mean(), 0.8)
     model = SparseCoding(6, annealing=None, max_iter=30, tol=0, random_state=0, **EXACT)
     bound = model.fit(X).lower_bound_
-    monkeypatch.setattr(missing, "_MOST_BY_FEATURE", 0)
+    monkeypatch.setattr(incomplete_independent, "_MOST_BY_FEATURE", 0)
     assert bound > model.fit(X).lower_bound_ + 0.05
 
 

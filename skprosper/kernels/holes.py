@@ -3,7 +3,8 @@
 With the features of a data point that are observed O, independent noise and
 G_hg = sum over O of W_hd W_gd / sigma_d^2, all else is as for complete data. Rows of that
 matrix are found only for the latents that a search comes to. Where more is observed than
-not, they are those of complete data less what is missing.
+not, they are those of complete data less what is missing. Under correlated noise the
+matrices are given.
 
 The M-step needs <s s^T> W at the missing features of every data point. A second moment has
 dense rows for the latents that are active in the centre, entries between candidates, and a
@@ -30,6 +31,7 @@ class Holes(NamedTuple):
 
     seen: np.ndarray  # (n, D) bool
     squares: np.ndarray  # (n, H) G_hh of each data point
+    grams: np.ndarray  # (n, H, H) Gram matrices under correlated noise, else (0, H, H)
     odds: np.ndarray  # (K, H) float64 log odds, of discrete values
     fields: np.ndarray  # (H, D) components
     columns: np.ndarray  # (D, H) the same, transposed
@@ -104,6 +106,11 @@ def find_row(gram, holes, h):
     row = holes.gram[place]
     holes.place[h], holes.asked[place] = place, h
     holes.tally[_N_FILLED] += 1
+    if holes.grams.shape[0] > 0:
+        given = holes.grams[holes.tally[_POINT], h]
+        for g in range(row.size):
+            row[g] = given[g]
+        return place
     n, sign = holes.tally[_N_FEATURES], row.dtype.type(1.0)
     hidden = holes.tally[_HIDDEN] > 0
     if hidden:
@@ -139,6 +146,8 @@ def gram_entry(gram, holes, h, g):
     """Return an entry of the data point's Gram matrix."""
     if holes is None:
         return gram[h, g]
+    if holes.grams.shape[0] > 0:
+        return holes.grams[holes.tally[_POINT], h, g]
     if holes.place[h] >= 0:
         return holes.gram[holes.place[h], g]
     if holes.place[g] >= 0:

@@ -8,7 +8,7 @@ from maximum_states import posteriors as around_best_maximum
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import PRIORS, noise_of
 
-from skprosper.inference import missing
+from skprosper.inference import incomplete_correlated, incomplete_independent
 from skprosper.inference.base import Parameters, Truncation, codes_of
 from skprosper.inference.missing import PartlyObserved
 from skprosper.noise import NOISES
@@ -173,6 +173,17 @@ def check_posteriors(model, e_step, X, posteriors):
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("prior", LINEAR)
 def test_linear_posteriors_equal_enumeration(prior, noise, truncation):
+    check_linear_posteriors(prior, noise, truncation)
+
+
+@pytest.mark.parametrize("truncation", TRUNCATIONS)
+@pytest.mark.parametrize("prior", LINEAR)
+def test_posteriors_by_pattern_equal_enumeration(prior, truncation, monkeypatch):
+    monkeypatch.setattr(incomplete_correlated, "_MANY_ROWS", 1)
+    check_linear_posteriors(prior, "full", truncation)
+
+
+def check_linear_posteriors(prior, noise, truncation):
     model, parameters = problem(prior, noise)
     truncation, X = TRUNCATIONS[truncation], data_with_holes()
     e_step = e_step_of(parameters, truncation)
@@ -183,14 +194,15 @@ def test_linear_posteriors_equal_enumeration(prior, noise, truncation):
 @pytest.mark.parametrize("truncation", ["exact", "best", "zero, pursuit"])
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("prior", LINEAR)
-@pytest.mark.parametrize("by_feature", [True, False])
+@pytest.mark.parametrize("apart", [True, False])
 def test_linear_statistics_equal_enumeration(
-    prior, noise, truncation, temperature, by_feature, monkeypatch
+    prior, noise, truncation, temperature, apart, monkeypatch
 ):
-    if by_feature and noise == "full":
-        pytest.skip("correlated noise has patterns")
-    if not by_feature:
-        monkeypatch.setattr(missing, "_MOST_BY_FEATURE", 0)
+    """Of few features, or of many; under correlated noise of rows apart, or by pattern."""
+    if not apart:
+        monkeypatch.setattr(incomplete_independent, "_MOST_BY_FEATURE", 0)
+        monkeypatch.setattr(incomplete_correlated, "_MANY_ROWS", 1)
+    by_feature = apart and noise != "full"
     model, parameters = problem(prior, noise, temperature=temperature)
     truncation, X = TRUNCATIONS[truncation], data_with_holes()
     w = np.random.default_rng(2).uniform(0.5, 2.0, len(X))

@@ -138,7 +138,7 @@ def imputation(options):
     print("data     missing  imputer                       rmse  inside 95 %  seconds")
     for name, X, one, many in (
         ("digits", digits, binary(20, **correlated), binary(40, **correlated)),
-        ("tumours", tumours, gaussian(4, **correlated), gaussian(4, **correlated)),
+        ("tumours", tumours, gaussian(4, **correlated), gaussian(8, **correlated)),
         ("patches", patches, gaussian(4, **correlated), gaussian(16, **correlated)),
     ):
         for share in (0.2, 0.5):

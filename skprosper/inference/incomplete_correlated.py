@@ -12,6 +12,8 @@ from .incomplete_independent import HolesEStep, second_moments
 
 # Rows of a chunk that make a pattern one of many rows, and most such patterns.
 _MANY_ROWS, _MOST_KEPT = 16, 64
+# What the E-step of a pattern takes besides its matrices, in multiplications.
+_OVERHEAD = 5_000_000
 # Numbers in the matrices of rows that are worked on at once.
 _ROOM = 500_000
 # Statistics that are of no features.
@@ -55,11 +57,15 @@ class PatternsEStep(IncompleteRows):
     def _few_and_patterns(self, X):
         """Return the rows whose pattern few others have, and what `_patterns` yields of the rest.
 
-        No rows are few where there is no Gram matrix.
+        Few are those whose matrices, of each row, take no longer than an E-step of their own
+        and the matrices of the pattern. The maxima have none.
         """
         packed = np.packbits(~np.isnan(X), axis=1)
         _, which, counts = np.unique(packed, axis=0, return_inverse=True, return_counts=True)
-        few = self.e_step.linear & (counts[which] < _MANY_ROWS)
+        H, D = self.e_step.components.shape
+        matrices = D * (D**2 + 2 * H * D + 2 * H**2)
+        most = min(_MANY_ROWS - 1, 1 + _OVERHEAD // matrices) if self.e_step.linear else 0
+        few = counts[which] <= most
         many = np.flatnonzero(~few)
         patterns = ((many[rows], *rest) for rows, *rest in self._patterns(X[many]))
         return np.flatnonzero(few), patterns

@@ -58,7 +58,7 @@ class BootstrapImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     References
     ----------
-    .. [1] D. B. Rubin. The Bayesian bootstrap. The Annals of Statistics 9, 130-134, 1981.
+    .. [1] Rubin (1981). The Bayesian bootstrap. The Annals of Statistics 9, 130-134.
 
     Examples
     --------
@@ -68,10 +68,9 @@ class BootstrapImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     >>> from skprosper.impute import BootstrapImputer
     >>> X, _, _ = make_bars(300, size=3, random_state=0)
     >>> missing = np.random.default_rng(0).uniform(size=X.shape) < 0.3
+    >>> holes = np.where(missing, np.nan, X)
     >>> imputer = BootstrapImputer(BinarySparseCoding(6), n_estimators=4, random_state=0)
-    >>> filled, std = imputer.fit(np.where(missing, np.nan, X)).impute(
-    ...     np.where(missing, np.nan, X), return_std=True
-    ... )
+    >>> filled, std = imputer.fit(holes).impute(holes, return_std=True)
     >>> bool(np.mean(np.abs(filled - X)[missing] < 1.96 * std[missing]) > 0.9)
     True
     """

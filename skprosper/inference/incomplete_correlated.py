@@ -7,7 +7,7 @@ import numpy as np
 
 from ..kernels.holes import NOTHING, POINTS
 from .base import BLOCK_ROWS, Parameters, codes_of
-from .incomplete import IncompleteRows, in_rows
+from .incomplete import IncompleteRows, KernelRows, in_rows
 from .incomplete_independent import HolesEStep, second_moments
 
 # Rows of a chunk that make a pattern one of many rows, and most such patterns.
@@ -224,7 +224,8 @@ class PatternsEStep(IncompleteRows):
             square = HolesEStep(part).squares(x, U)
             place = np.ix_(rows, ~seen)
             filled[place] = offset[~seen] + mean + (x - offset[seen]) @ B.T
-            variance[place] = np.maximum(square - mean**2, 0.0) + np.diag(remaining)
+            left = np.maximum(np.diag(remaining), 0.0)
+            variance[place] = np.maximum(square - mean**2, 0.0) + left
         return filled, variance
 
     def _moments_of_states(self, X):
@@ -255,7 +256,7 @@ class _Given(NamedTuple):
     normalisers: np.ndarray  # (n,) log density at the mean
 
 
-class RowsEStep(HolesEStep):
+class RowsEStep(KernelRows):
     """E-step of rows that each miss other features, under correlated noise.
 
     With P = Sigma_OO^-1 of a row, 0 elsewhere, its Gram matrix is W P W^T and
@@ -305,20 +306,11 @@ class RowsEStep(HolesEStep):
     def _blocks(self, X, collect):
         """Yield rows, what the noise makes of them, and their `Holes`."""
         e_step, memory = self.e_step, self._memory(collect)
-        unit, H = e_step.unit_of_holes, len(e_step.components)
-        width = H if len(e_step.odds_of_holes) and collect != NOTHING else 0
+        unit = np.outer(e_step.unit_of_holes, e_step.unit_of_holes)
         for rows, seen, given, grams in self._rows_given(X):
-            grams = (grams * np.outer(unit, unit)).astype(e_step.dtype)
-            memory.tally[:] = 0, 0, 0, collect, 0, 0, 0
-            memory.place[:] = -1
-            holes = memory._replace(
-                seen=seen,
-                squares=np.diagonal(grams, axis1=1, axis2=2).copy(),
-                grams=grams,
-                diagonals=np.zeros((len(seen), H), e_step.dtype),
-                centres=np.zeros((len(seen), width), e_step.dtype),
-            )
-            yield rows, given, holes
+            grams = (grams * unit).astype(e_step.dtype)
+            squares = np.diagonal(grams, axis1=1, axis2=2).copy()
+            yield rows, given, self._block(memory, collect, seen, squares, grams)
 
     def statistics(self, X, weights):
         """Return the sums of the M-step and of the evidence, as of complete data."""
@@ -381,7 +373,7 @@ class RowsEStep(HolesEStep):
             mean[rows] = offset + given.expected + explained
             square = np.sum(given.untold * (np.concatenate(second) @ given.untold), axis=1)
             noise = np.diag(sigma) - np.sum((sigma @ given.precision) * sigma, axis=2)
-            variance[rows] = np.maximum(square - explained**2, 0.0) + noise
+            variance[rows] = np.maximum(square - explained**2, 0.0) + np.maximum(noise, 0.0)
         missing = np.isnan(X)
         filled = np.where(missing, mean, X).astype(X.dtype, copy=False)
         return filled, np.where(missing, variance, 0.0)

@@ -3,17 +3,15 @@
 import numpy as np
 from scipy import sparse
 
-from ..kernels.holes import N_DONE, N_ROWS, NOTHING, POINTS, SUMS, Holes
+from ..kernels.holes import N_ROWS, NOTHING, POINTS, SUMS
 from .base import BLOCK_ROWS
-from .incomplete import IncompleteRows, in_rows
+from .incomplete import ROOM, KernelRows, in_rows
 
-# Numbers in the dense rows of second moments that are collected together.
-_ROOM = 1_000_000
 # Most numbers in second moments of their own for each feature.
 _MOST_BY_FEATURE = 300_000
 
 
-class HolesEStep(IncompleteRows):
+class HolesEStep(KernelRows):
     """E-step of rows with missing values under independent noise.
 
     Parameters
@@ -24,16 +22,13 @@ class HolesEStep(IncompleteRows):
 
     def __init__(self, e_step):
         super().__init__(e_step)
-        self.units = e_step.units_of_holes()
         H, D = self.units[0].shape
         self.by_feature = e_step.linear and D * H**2 <= _MOST_BY_FEATURE
 
     def _blocks(self, X, collect):
         """Yield rows, data that are 0 where they are missing, and their `Holes`."""
         e_step = self.e_step
-        fields, weighted, odds, _ = self.units
-        discrete = e_step.linear and len(odds) > 0
-        width = len(fields) if discrete and collect != NOTHING else 0
+        fields, weighted, _, _ = self.units
         squares = np.ascontiguousarray((weighted * fields).T)
         memory = self._memory(collect)
         for start in range(0, len(X), BLOCK_ROWS):
@@ -41,48 +36,8 @@ class HolesEStep(IncompleteRows):
             seen = ~np.isnan(X[rows])
             x = X[rows] if e_step.offset is None else X[rows] - e_step.offset
             x = np.where(seen, x, 0.0).astype(e_step.dtype, copy=False)
-            memory.tally[:] = 0, 0, 0, collect, 0, 0, 0
-            memory.place[:] = -1
-            yield (
-                rows,
-                x,
-                memory._replace(
-                    seen=seen,
-                    squares=seen.astype(e_step.dtype) @ squares,
-                    diagonals=np.zeros((len(x), len(fields)), e_step.dtype),
-                    centres=np.zeros((len(x), width), e_step.dtype),
-                ),
-            )
-
-    def _memory(self, collect):
-        fields, weighted, odds, kinds = self.units
-        (H, D), dtype = fields.shape, fields.dtype
-        n_candidates = self.e_step.truncation.n_candidates
-        linear = collect != NOTHING and self.e_step.linear
-        room = max(H + n_candidates, _ROOM // H) if linear else 0
-        return Holes(
-            seen=np.empty((0, D), bool),
-            squares=np.empty((0, H), dtype),
-            grams=np.empty((0, H, H), dtype),
-            odds=odds,
-            fields=fields,
-            columns=np.ascontiguousarray(fields.T),
-            weighted=weighted,
-            features=np.empty(D, np.int64),
-            gram=np.empty((H, H), dtype),
-            place=np.full(H, -1),
-            asked=np.empty(H, np.int64),
-            tally=np.zeros(7, np.int64),
-            second=np.zeros((kinds if linear else 0, H, H)),
-            diagonal=np.zeros((self.e_step.n_diagonals, H)),
-            rows=np.empty((room, H), dtype),
-            latent=np.empty(room, np.int64),
-            point=np.empty(room, np.int64),
-            diagonals=np.empty((0, H), dtype),
-            centres=np.empty((0, 0), dtype),
-            cross=np.zeros((H if linear else 0, D)),
-            mixed=np.empty(D),
-        )
+            own = seen.astype(e_step.dtype) @ squares
+            yield rows, x, self._block(memory, collect, seen, own)
 
     def _normalisers(self, seen):
         """Return the log density of each row at the mean, (n,)."""
@@ -142,30 +97,6 @@ class HolesEStep(IncompleteRows):
             **own,
         }
 
-    def _inferred(self, codes, weights, sums, evidence, holes, probability=False):
-        """Infer the posteriors of a block, as many data points at once as there is room for.
-
-        Yields their `Holes` and which they are. Codes are weighted ones then.
-        """
-        start = 0
-        while start < len(codes):
-            part = holes._replace(
-                seen=holes.seen[start:],
-                squares=holes.squares[start:],
-                grams=holes.grams[start:],
-                diagonals=holes.diagonals[start:],
-                centres=holes.centres[start:],
-            )
-            part.tally[N_ROWS] = part.tally[N_DONE] = 0
-            rows = slice(start, None)
-            self.e_step._infer(codes[rows], weights[rows], sums, evidence[rows], probability, part)
-            n = part.tally[N_DONE]
-            part = part._replace(
-                seen=part.seen[:n], diagonals=part.diagonals[:n], centres=part.centres[:n]
-            )
-            yield part, slice(start, start + n)
-            start += n
-
     def _at_missing(self, holes, codes, weights):
         """Return sum_n (<s s^T> W)_n at missing features, but what candidates share, (H, D)."""
         fields, n_rows = self.units[0], holes.tally[N_ROWS]
@@ -193,7 +124,7 @@ class HolesEStep(IncompleteRows):
         gone = (~holes.seen).astype(codes.dtype)
         hidden["hidden_codes"] += codes.T @ gone
         H = codes.shape[1]
-        at_once = max(1, _ROOM // H**2)
+        at_once = max(1, ROOM // H**2)
         for start in range(0, len(codes), at_once):
             some = slice(start, start + at_once)
             second = second_moments(holes, codes, weights, some)
@@ -213,14 +144,6 @@ class HolesEStep(IncompleteRows):
         statistics = e_step.named(sums, zero_filled, weights, evidence)
         statistics["denominator"] = np.maximum(statistics["denominator"] - surplus, 0.0)
         return statistics
-
-    def log_evidence(self, X):
-        """Return log sum_s p(s, y) over the kept states, shape (n,), in nats."""
-        return self._means(X, "mean")[1]
-
-    def codes(self, X, kind):
-        """Return posterior "mean" or "probability" of being active."""
-        return self._means(X, kind)[0]
 
     def _means(self, X, kind):
         e_step = self.e_step

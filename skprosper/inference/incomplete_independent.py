@@ -7,6 +7,8 @@ from ..kernels.holes import N_ROWS, NOTHING, POINTS, SUMS
 from .base import BLOCK_ROWS
 from .incomplete import ROOM, KernelRows, in_rows
 
+# Statistics of the rows that miss a feature: of the second moments and of the codes.
+BY_FEATURE = ("hidden_second", "hidden_codes")
 # Most numbers in second moments of their own for each feature.
 _MOST_BY_FEATURE = 300_000
 
@@ -260,4 +262,4 @@ def _about_centres(holes, codes, weights):
 
 def nothing_hidden(H, D):
     """Return sums over the rows that miss a feature, of none."""
-    return {"hidden_second": np.zeros((D, H, H)), "hidden_codes": np.zeros((H, D))}
+    return dict(zip(BY_FEATURE, (np.zeros((D, H, H)), np.zeros((H, D))), strict=True))

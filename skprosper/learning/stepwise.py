@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..inference.base import Parameters
+from ..inference.incomplete_independent import BY_FEATURE
 from ..parallel.chunks import is_dask_array
 from .em import maximised
 from .moments import Moments
@@ -106,6 +107,8 @@ def _n_rows(X, weights):
 
 def averaged(average, sums, rate):
     """Return the average after a step towards ``sums`` per unit of their weight."""
+    # what completes the sums of a batch goes by its components: no batch knows those of others
+    sums = {name: value for name, value in sums.items() if name not in BY_FEATURE}
     if average is None:
         return {name: value / sums["weight"] for name, value in sums.items()}
     share = rate / sums["weight"]

@@ -101,13 +101,15 @@ def bars_found(options):
 
 def parameters(options):
     """Print what is recovered of data with missing values, and without."""
-    print("model  missing  found  least cosine  pi error  sigma error   (medians over seeds)")
+    print("model  missing  least cosine  pi error  sigma error  (medians)  bars found in each draw")
     for model in options.models:
         for share in options.shares:
             rows = []
             for seed in range(min(options.seeds, 5)):
                 X, codes, true, noise = bars(model, 5, seed, 4000)
-                estimator = getattr(skprosper, MODELS[model][0])(10, random_state=seed)
+                estimator = getattr(skprosper, MODELS[model][0])(
+                    10, max_iter=options.max_iter, random_state=seed
+                )
                 estimator.fit(with_holes(X, share, seed) if share else X)
                 cosine = match_components(
                     estimator.components_, true, ignore_sign=model in EITHER_SIGN
@@ -115,9 +117,10 @@ def parameters(options):
                 pi = active_probability(estimator.prior_) / np.mean(codes != 0) - 1.0
                 sigma = np.sqrt(estimator.noise_variance_) / noise - 1.0
                 rows.append((np.sum(np.abs(cosine) > 0.95), np.min(np.abs(cosine)), pi, sigma))
-            found, least, pi, sigma = np.median(rows, axis=0)
+            _, least, pi, sigma = np.median(rows, axis=0)
+            found = " ".join(f"{row[0]}" for row in rows)
             print(
-                f"{model:5}  {share:6.0%}  {found:5.0f}  {least:12.4f}  {pi:+8.1%}  {sigma:+10.1%}",
+                f"{model:5}  {share:6.0%}  {least:12.4f}  {pi:+8.1%}  {sigma:+10.1%}  {found:>33}",
                 flush=True,
             )
 
@@ -177,6 +180,7 @@ if __name__ == "__main__":
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--max-iter", type=int, default=100, help="of parameters")
     shares = [0.0, 0.2, 0.5, 0.8]
     parser.add_argument("--shares", nargs="+", type=float, default=shares, help="of parameters")
     options = parser.parse_args()

@@ -37,6 +37,13 @@ def add(total, statistics):
         total[name] = total[name] + value if name in total else value
 
 
+def _alike(X):
+    """Return the rows that observe the same features, an array for each pattern."""
+    packed = np.packbits(~np.isnan(X), axis=1)
+    _, which, counts = np.unique(packed, axis=0, return_inverse=True, return_counts=True)
+    return np.split(np.argsort(which, kind="stable"), np.cumsum(counts)[:-1])
+
+
 class PatternsEStep(IncompleteRows):
     """E-step of rows with missing values, a model of fewer features for each pattern.
 
@@ -60,24 +67,18 @@ class PatternsEStep(IncompleteRows):
         Few are those whose matrices, of each row, take no longer than an E-step of their own
         and the matrices of the pattern. The maxima have none.
         """
-        packed = np.packbits(~np.isnan(X), axis=1)
-        _, which, counts = np.unique(packed, axis=0, return_inverse=True, return_counts=True)
         H, D = self.e_step.components.shape
         matrices = D * (D**2 + 2 * H * D + 2 * H**2)
         most = min(_MANY_ROWS - 1, 1 + _OVERHEAD // matrices) if self.e_step.linear else 0
-        few = counts[which] <= most
-        many = np.flatnonzero(~few)
-        patterns = ((many[rows], *rest) for rows, *rest in self._patterns(X[many]))
-        return np.flatnonzero(few), patterns
+        groups = _alike(X)
+        few = [rows for rows in groups if len(rows) <= most]
+        few = np.sort(np.concatenate(few)) if few else np.empty(0, np.int64)
+        return few, self._patterns(X, (rows for rows in groups if len(rows) > most))
 
-    def _patterns(self, X):
-        """Yield rows that observe the same features, these, and the E-step of these."""
-        patterns, which = np.unique(np.packbits(~np.isnan(X), axis=1), axis=0, return_inverse=True)
-        order = np.argsort(which, kind="stable")
-        bounds = np.searchsorted(which[order], np.arange(len(patterns) + 1))
-        for i, packed in enumerate(patterns):
-            seen = np.unpackbits(packed, count=X.shape[1]).astype(bool)
-            rows = order[bounds[i] : bounds[i + 1]]
+    def _patterns(self, X, groups):
+        """Yield groups of rows, the features that they observe, and the E-step of these."""
+        for rows in groups:
+            seen = ~np.isnan(X[rows[0]])
             part = self._part(seen, len(rows) >= _MANY_ROWS)
             yield rows, seen, part, np.ascontiguousarray(X[rows][:, seen])
 
@@ -188,7 +189,7 @@ class PatternsEStep(IncompleteRows):
     def top_states(self, X, n_states):
         """Return the `Posteriors` with the n_states most probable states."""
         parts, index = [], []
-        for rows, _, part, x in self._patterns(X):
+        for rows, _, part, x in self._patterns(X, _alike(X)):
             parts.append(part.top_states(x, n_states))
             index.append(rows)
         return in_rows(parts, index)
@@ -232,7 +233,7 @@ class PatternsEStep(IncompleteRows):
         """Return E[ybar] and E[ybar^2] by the states themselves, each (n, n_features)."""
         e_step = self.e_step
         mean, square = np.empty(X.shape), np.empty(X.shape)
-        for rows, _, part, x in self._patterns(X):
+        for rows, _, part, x in self._patterns(X, _alike(X)):
             posteriors = part.top_states(x, part.n_states)
             q = np.exp(posteriors.log_probability)
             for n, row in enumerate(rows):

@@ -196,12 +196,9 @@ class HolesEStep(KernelRows):
         result = np.empty((len(X), fields.shape[1]))
         for rows, x, holes in self._blocks(X, POINTS):
             codes, evidence = x @ e_step.projection.T, np.empty(len(x))
-            sums, start = e_step._new_sums(), rows.start
-            ones = np.ones(len(x))
+            sums, ones, of_block = e_step._new_sums(), np.ones(len(x)), result[rows]
             for part, done in self._inferred(codes, ones, sums, evidence, holes):
-                squares = self._squares_of(part, codes[done], ones[done], fields)
-                result[start : start + len(squares)] = squares
-                start += len(squares)
+                of_block[done] = self._squares_of(part, codes[done], ones[done], fields)
         return result
 
     @staticmethod
@@ -242,7 +239,7 @@ def second_moments(holes, codes, weights, some):
     second += second.transpose(0, 2, 1)
     if holes.centres.size:
         centres = holes.centres[some]
-        changes = code - weights[some, None].astype(code.dtype) * centres
+        changes = _mean_changes(centres, code, weights[some])
         second += centres[:, :, None] * code[:, None, :]
         second += changes[:, :, None] * centres[:, None, :]
     diagonal = np.arange(H)
@@ -256,8 +253,12 @@ def _about_centres(holes, codes, weights):
     With codes c + w s* and s* c^T + c s*^T + w s* s*^T = s* codes^T + c s*^T, both (n, H), the
     former sparse.
     """
-    changes = codes - weights[:, None].astype(codes.dtype) * holes.centres
-    return sparse.csr_array(holes.centres), changes
+    return sparse.csr_array(holes.centres), _mean_changes(holes.centres, codes, weights)
+
+
+def _mean_changes(centres, codes, weights):
+    """Return the weighted mean changes from the centres, (n, H)."""
+    return codes - weights[:, None].astype(codes.dtype) * centres
 
 
 def nothing_hidden(H, D):

@@ -27,6 +27,15 @@ class Parameters:
     noise: object
     offset: np.ndarray | None  # (D,) float64, None where there is none
 
+    def restricted(self, seen):
+        """Return the parameters of the model of some features."""
+        return Parameters(
+            self.components[:, seen],
+            self.prior,
+            self.noise.restricted(seen),
+            None if self.offset is None else self.offset[seen],
+        )
+
 
 class Truncation(NamedTuple):
     """Which states an E-step looks at."""

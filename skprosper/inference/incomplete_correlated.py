@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.holes import NOTHING, POINTS
-from .base import BLOCK_ROWS, Parameters, codes_of
+from .base import BLOCK_ROWS, codes_of
 from .incomplete import IncompleteRows, KernelRows, in_rows
 from .incomplete_independent import HolesEStep, second_moments
 
@@ -87,13 +87,8 @@ class PatternsEStep(IncompleteRows):
         key = seen.tobytes()
         if (part := self._kept.get(key)) is not None:
             return part
-        e_step, parameters = self.e_step, self.e_step.parameters
-        part = Parameters(
-            parameters.components[:, seen],
-            parameters.prior,
-            parameters.noise.restricted(seen),
-            None if parameters.offset is None else parameters.offset[seen],
-        )
+        e_step = self.e_step
+        part = e_step.parameters.restricted(seen)
         part = type(e_step)(part, e_step.truncation, e_step.dtype, e_step.temperature)
         if lasting and len(self._kept) < _MOST_KEPT:
             self._kept[key] = part

@@ -172,6 +172,7 @@ def _escape(problem, run, step, learn, floor, most, settled, change, random_stat
         run.parameters,
         run.lower_bound,
         em,
+        learn=learn,
         most=most,
         settled=settled,
         pace=change if change >= settled else 0.0,

@@ -5,7 +5,9 @@ EM moves every component a little at a time and so keeps faults that only a leap
 - some components are sums and differences of as many causes, and their latents are not
   independent: together they explain the data, at the wrong price;
 - one component stands for two causes and explains neither;
-- a cause has no component, while others are unused or double.
+- a cause has no component, while others are unused or double;
+- where most values are missing, single features of a component are wrong: few other features
+  of a data point contradict them.
 
 The moves below mend them. EM tries a move for some iterations and keeps it where the
 lower bound rises: split and merge EM, with proposals that fit sparse coding.
@@ -20,6 +22,7 @@ from scipy import linalg
 from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
+from .cross_fitting import cross_fitted
 from .sampling import enough, few, few_rows, rows_at
 
 # Iterations of EM in which a move has to raise the bound.
@@ -46,6 +49,8 @@ _ROWS, _SINGULAR = 2_000, 1e-6
 _ICA = dict(max_iter=20, tol=1e-3)
 # Numbers that differ by less than this share of the largest are equal but for rounding.
 _TIED = 1e-8
+# Where less of the data is observed, single features are wrong sooner than codes are mixed.
+_SPARSE = 0.5
 # Components to split, at most, in one go: each costs a second moment.
 _SPLITS = 8
 
@@ -57,9 +62,10 @@ class Move(NamedTuple):
     effects: np.ndarray  # (len(rows), D) what they add to the data where active
     fresh: tuple  # those of the rows that forget what their prior has learned
     touches: tuple  # latents it reads or writes
+    hotter: float = 1.0  # factor of the noise variance to begin with
 
 
-def escape(problem, parameters, bound, em, *, most, settled, pace, random_state, skip=0):
+def escape(problem, parameters, bound, em, *, learn, most, settled, pace, random_state, skip=0):
     """Try moves until one raises the bound.
 
     ``em(problem, parameters, rows)`` returns the lower bound of parameters and those of
@@ -104,7 +110,7 @@ def escape(problem, parameters, bound, em, *, most, settled, pace, random_state,
             return end, spent, bounds[-1] - bound < pace * spent, n_tried
         return None
 
-    for n_tried, moves in enumerate(proposals(sample, parameters, random_state, touched), 1):
+    for n_tried, moves in enumerate(proposals(sample, parameters, learn, random_state, touched), 1):
         if n_tried <= skip:
             continue
         own = {h for move in moves for h in move.touches}
@@ -161,18 +167,28 @@ def moved(parameters, moves, superposition):
     for move in moves:
         rows = list(move.rows)
         W[rows] = move.effects / amplitudes[rows]
-    return replace(parameters, components=superposition.allowed(W), prior=prior)
+    hotter, noise = max(move.hotter for move in moves), parameters.noise
+    if hotter > 1.0:
+        noise = type(noise)(hotter * noise.variance)
+    return replace(parameters, components=superposition.allowed(W), prior=prior, noise=noise)
 
 
-def proposals(problem, parameters, random_state, touched=frozenset()):
+def proposals(problem, parameters, learn, random_state, touched=frozenset()):
     """Yield lists of moves to try, most promising first.
 
     None that are costly to find where they would touch what others have ``touched`` by then.
     """
     evidence = _Evidence.of(problem, parameters)
+    observed, weight = problem.moments.observed, problem.moments.weight
+    incomplete = observed is not None and len(observed) > 1
+    sparse = incomplete and observed.mean() < _SPARSE * weight
+    if sparse:
+        yield [_cross_fitted(problem, parameters, learn, random_state)]
     if problem.superposition.linear:
         for move in _unmixed(problem, evidence, random_state, touched):
             yield [move]
+    if incomplete and not sparse:
+        yield [_cross_fitted(problem, parameters, learn, random_state)]
     seeds, splits = _moves_from_residuals(problem, evidence)
     yield from ([move] for strength, move in seeds if strength > _ALONE)
     for moves in (_concessions(evidence, problem.superposition), _merges(evidence), splits):
@@ -223,6 +239,22 @@ class _Evidence(NamedTuple):
         by_value = _falling(-explained)
         effects = W * amplitudes[:, None]
         return cls(e_step, W, effects, sums, values, activity, steps, by_value)
+
+
+def _cross_fitted(problem, parameters, learn, random_state):
+    """Return the move to components that predict what posteriors have not seen.
+
+    With the noise of these predictions, from which EM cools by itself.
+    """
+    n_components, n_features = parameters.components.shape
+    n = int(min(problem.moments.weight, enough(n_components)))
+    X = rows_at(problem, (np.arange(n) + 0.5) / n)
+    effects, left = cross_fitted(problem.e_step, parameters, X, random_state)
+    hotter = 1.0
+    if "noise" in learn:
+        hotter = max(left / np.mean(parameters.noise.variances(n_features)), 1.0)
+    latents = tuple(range(n_components))
+    return Move(latents, effects, (), latents, hotter)
 
 
 def _unmixed(problem, evidence, random_state, touched):

@@ -103,7 +103,8 @@ def test_complete_rows_beside_rows_with_holes_keep_their_bits(estimator, kind, s
 def test_bars_are_found_from_two_thirds_of_the_pixels(estimator, kind, shifted):
     X, codes, true = make_bars(1000, size=3, random_state=0, **kind)
     X = holes_in(X, 0.35)
-    model = estimator(6, random_state=0).fit(X)
+    # of single fits of six ternary components about 2 in 100 miss some
+    model = estimator(6, n_init=2, random_state=0).fit(X)
     cosine = match_components(model.components_, true, ignore_sign=True)[2]
     assert np.abs(cosine).min() > 0.95
     assert_allclose(np.sqrt(model.noise_variance_), kind.get("noise", 2.0), rtol=0.1)

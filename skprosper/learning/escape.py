@@ -14,7 +14,7 @@ lower bound rises: split and merge EM, with proposals that fit sparse coding.
 """
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +45,8 @@ _ALONE = 1.3
 _SINGLES = 2
 # To unmix codes: data points, at least, and least eigenvalue of correlations.
 _ROWS, _SINGULAR = 2_000, 1e-6
+# A dictionary unmixed that ends so many nats short was not mixed: there is no other attempt.
+_LOST = 1.0
 # Iterations for that and their tolerance.
 _ICA = dict(max_iter=20, tol=1e-3)
 # Numbers that differ by less than this share of the largest are equal but for rounding.
@@ -53,6 +55,14 @@ _TIED = 1e-8
 _SPARSE = 0.5
 # Components to split, at most, in one go: each costs a second moment.
 _SPLITS = 8
+
+
+@dataclass
+class SoFar:
+    """What has come of the moves tried so far."""
+
+    touched: set  # latents of those that are kept
+    behind: float = 0.0  # nats by which the last one fell short
 
 
 class Move(NamedTuple):
@@ -93,7 +103,7 @@ def escape(problem, parameters, bound, em, *, learn, most, settled, pace, random
     n_rows = enough(n_components)
     sample, share = problem.sample(n_rows, random_state)
     sampled, scarce = share < 1.0, n_rows < _PLENTY * n_components
-    spent, touched, rivals, n_tried = 0.0, set(), {}, 0
+    spent, so_far, rivals, n_tried = 0.0, SoFar(set()), {}, 0
 
     def tried(problem, start, rows=None, trial=TRIAL, **ends):
         nonlocal spent
@@ -110,11 +120,11 @@ def escape(problem, parameters, bound, em, *, learn, most, settled, pace, random
             return end, spent, bounds[-1] - bound < pace * spent, n_tried
         return None
 
-    for n_tried, moves in enumerate(proposals(sample, parameters, learn, random_state, touched), 1):
+    for n_tried, moves in enumerate(proposals(sample, parameters, learn, random_state, so_far), 1):
         if n_tried <= skip:
             continue
         own = {h for move in moves for h in move.touches}
-        if not touched.isdisjoint(own):
+        if not so_far.touched.isdisjoint(own):
             continue
         rows, rival = None, [bound]
         if sampled:
@@ -128,16 +138,17 @@ def escape(problem, parameters, bound, em, *, learn, most, settled, pace, random
         bounds, candidate = tried(sample, candidate, rows, settled=settled, rival=rival)
         if not bounds:
             break
-        if bounds[-1] <= rival[-1] + RAISE:
+        so_far.behind = rival[-1] - bounds[-1]
+        if so_far.behind >= -RAISE:
             continue
         if not sampled:
             return candidate, spent, False, n_tried
         if scarce:
             parameters, rivals = candidate, {}
-            touched |= own
+            so_far.touched |= own
         elif found := kept(candidate):
             return found
-    found = kept(parameters) if touched else None
+    found = kept(parameters) if so_far.touched else None
     return found or (None, spent, True, n_tried)
 
 
@@ -173,10 +184,10 @@ def moved(parameters, moves, superposition):
     return replace(parameters, components=superposition.allowed(W), prior=prior, noise=noise)
 
 
-def proposals(problem, parameters, learn, random_state, touched=frozenset()):
+def proposals(problem, parameters, learn, random_state, so_far):
     """Yield lists of moves to try, most promising first.
 
-    None that are costly to find where they would touch what others have ``touched`` by then.
+    None that are costly to find where what has been tried ``so_far`` leaves little hope.
     """
     evidence = _Evidence.of(problem, parameters)
     observed, weight = problem.moments.observed, problem.moments.weight
@@ -185,7 +196,7 @@ def proposals(problem, parameters, learn, random_state, touched=frozenset()):
     if sparse:
         yield [_cross_fitted(problem, parameters, learn, random_state)]
     if problem.superposition.linear:
-        for move in _unmixed(problem, evidence, random_state, touched):
+        for move in _unmixed(problem, evidence, random_state, so_far):
             yield [move]
     if incomplete and not sparse:
         yield [_cross_fitted(problem, parameters, learn, random_state)]
@@ -257,7 +268,7 @@ def _cross_fitted(problem, parameters, learn, random_state):
     return Move(latents, effects, (), latents, hotter)
 
 
-def _unmixed(problem, evidence, random_state, touched):
+def _unmixed(problem, evidence, random_state, so_far):
     """Yield moves that make codes independent again where they are not.
 
     To explain the data with U W instead of W, U any regular matrix, is easy; with codes
@@ -283,9 +294,10 @@ def _unmixed(problem, evidence, random_state, touched):
     root = (vectors * np.sqrt(values)) @ vectors.T
     white = codes @ linalg.inv(root)
     fresh = tuple(latents) if 2 * len(latents) <= len(dependent) else ()
-    # one contrast parts causes that the other leaves mixed
+    so_far.behind = 0.0
+    # one contrast parts causes that the other leaves mixed, if they are mixed at all
     for contrast in ("logcosh", _cube):
-        if not touched.isdisjoint(latents.tolist()):
+        if so_far.behind > _LOST or not so_far.touched.isdisjoint(latents.tolist()):
             return
         # begun anywhere: where the codes are may be a stationary point
         ica = FastICA(

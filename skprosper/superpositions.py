@@ -55,6 +55,7 @@ class _Superposition:
 class LinearSuperposition(_Superposition):
     """ybar(s) = sum_h s_h W_h."""
 
+    name = "linear"
     linear = True
 
     @staticmethod

@@ -260,7 +260,7 @@ def _cross_fitted(problem, parameters, learn, random_state):
     n_components, n_features = parameters.components.shape
     n = int(min(problem.moments.weight, enough(n_components)))
     X = rows_at(problem, (np.arange(n) + 0.5) / n)
-    effects, left = cross_fitted(problem.e_step, parameters, X, random_state)
+    effects, left = cross_fitted(problem, parameters, X, random_state)
     hotter = 1.0
     if "noise" in learn:
         hotter = max(left / np.mean(parameters.noise.variances(n_features)), 1.0)

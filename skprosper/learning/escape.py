@@ -86,7 +86,7 @@ def escape(problem, parameters, bound, em, *, learn, most, settled, pace, random
     by changing components that a move does not touch: they stay what they are there, and
     all moves that pay are made together. What raises the bound of all data by less than EM
     would at its ``pace`` in as many iterations is the last. The first ``skip`` proposals are
-    not tried.
+    not tried. ``learn`` names what EM learns: a noise that is given stays as it is.
 
     Returns
     -------

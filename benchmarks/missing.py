@@ -1,12 +1,13 @@
 """Missing values: what they cost, what is recovered, how well they are imputed.
 
-    python benchmarks/missing.py cost bars parameters imputation
+    python benchmarks/missing.py cost bars parameters dense imputation
 
 cost: an EM iteration of ``fit`` where values are missing at random, in units of one on
 complete data (patches of 12 x 12, 256 components, one thread); with full noise for 20
 patterns of missing values. bars: how often defaults find all bars of 5 x 5 images when half
 of the pixels are missing. parameters: the six models on data sampled from themselves, 20, 50
-and 80 % missing. imputation: held-out entries of digits and of patches, against
+and 80 % missing. dense: components of 25 normal features each, that overlap everywhere, found
+from 50 and 80 % missing. imputation: held-out entries of digits and of patches, against
 scikit-learn's imputers: root mean square error, and the share inside intervals of 95 %.
 The numbers of components were chosen with other entries taken out.
 """
@@ -28,6 +29,17 @@ import skprosper
 from skprosper.datasets import load_image_patches
 from skprosper.impute import BootstrapImputer
 from skprosper.metrics import match_components
+from skprosper.superpositions import SUPERPOSITIONS
+
+# Values of active latents.
+VALUES = {
+    "BSC": lambda rng, shape: 1.0,
+    "TSC": lambda rng, shape: rng.choice([-1.0, 1.0], size=shape),
+    "DSC": lambda rng, shape: rng.choice([1.0, 2.0], p=[0.7, 0.3], size=shape),
+    "GSC": lambda rng, shape: rng.normal(1.0, 1.0, size=shape),
+    "MCA": lambda rng, shape: 1.0,
+    "MMCA": lambda rng, shape: 1.0,
+}
 
 
 def with_holes(X, share, seed, n_patterns=None):
@@ -125,6 +137,30 @@ def parameters(options):
             )
 
 
+def dense(options):
+    """Print how many of ten components that overlap everywhere are found, in each draw."""
+    print("model  missing  components found in each draw")
+    for model in options.models:
+        superposition = SUPERPOSITIONS[MODELS[model][1].get("superposition", "linear")]
+        for share in (0.5, 0.8):
+            found = []
+            for seed in range(min(options.seeds, 8)):
+                rng = np.random.default_rng(seed)
+                true = 4.0 * rng.standard_normal((10, 25))
+                if model == "MCA":
+                    true = np.abs(true)
+                active = rng.uniform(size=(3000, 10)) < 0.2
+                codes = active * VALUES[model](rng, active.shape)
+                X = superposition.superpose(codes, true) + rng.standard_normal((3000, 25))
+                estimator = getattr(skprosper, MODELS[model][0])(10, random_state=seed)
+                estimator.fit(with_holes(X, share, seed))
+                cosine = match_components(
+                    estimator.components_, true, ignore_sign=model in EITHER_SIGN
+                )[2]
+                found.append(np.sum(np.abs(cosine) > 0.95))
+            print(f"{model:5}  {share:6.0%}  {' '.join(map(str, found))}", flush=True)
+
+
 def imputation(options):
     """Print error and coverage of imputed entries, beside those of scikit-learn's imputers.
 
@@ -174,7 +210,9 @@ def imputed(imputer, X, holes):
 
 
 if __name__ == "__main__":
-    studies = dict(cost=cost, bars=bars_found, parameters=parameters, imputation=imputation)
+    studies = dict(
+        cost=cost, bars=bars_found, parameters=parameters, dense=dense, imputation=imputation
+    )
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("studies", nargs="*", choices=[[], *studies], default=list(studies))
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)

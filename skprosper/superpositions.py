@@ -27,6 +27,7 @@ class _Superposition:
     """A superposition that allows every component, prior, noise and offset."""
 
     linear = False  # in the codes
+    alone = False  # whether to regress on what no stronger active latent explains
 
     @staticmethod
     def check(prior, noise, fit_offset):
@@ -55,7 +56,6 @@ class _Superposition:
 class LinearSuperposition(_Superposition):
     """ybar(s) = sum_h s_h W_h."""
 
-    name = "linear"
     linear = True
 
     @staticmethod
@@ -339,6 +339,7 @@ class MaximumSuperposition(MagnitudeMaximumSuperposition):
 
     name = "maximum"
     magnitude = False
+    alone = True
     check_components = staticmethod(check_components)
 
     @staticmethod

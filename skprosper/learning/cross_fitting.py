@@ -57,10 +57,11 @@ def cross_fitted(problem, parameters, X, random_state):
         rows = X[:, ~hidden].astype(others.dtype)
         codes, own = others.codes(rows, "mean") / amplitudes, targets[:, hidden]
         effects[:, hidden], left[:, hidden] = _regressed(codes, own, effects[:, hidden])
-        if problem.superposition.name == "maximum":
+        if problem.superposition.alone:
+            allowed = problem.superposition.allowed
             active = others.codes(rows, "probability").astype(np.float64)
             for d in np.flatnonzero(hidden):
-                fitted = _competing(codes, active, targets[:, d], effects[:, d], problem)
+                fitted = _competing(codes, active, targets[:, d], effects[:, d], allowed)
                 effects[:, d], left[:, d] = fitted
     return effects, np.nanmean(left**2)
 
@@ -92,9 +93,9 @@ def _regressed(codes, targets, start):
     return fitted, targets - codes @ fitted
 
 
-def _competing(codes, active, target, start, problem):
+def _competing(codes, active, target, start, allowed):
     """Return weights (H,) where the strongest active latent explains a feature, what is left."""
-    fitted, seen = problem.superposition.allowed(start), ~np.isnan(target)
+    fitted, seen = allowed(start), ~np.isnan(target)
     codes, active, target = codes[seen], active[seen], target[seen]
     left = np.full(len(seen), np.nan)
     for _ in range(_ORDERS):
@@ -104,6 +105,6 @@ def _competing(codes, active, target, start, problem):
         alone[:, order[1:]] *= inactive
         second = alone.T @ alone + _RIDGE * np.eye(len(start))
         fitted = linalg.solve(second, alone.T @ target + _RIDGE * start, assume_a="pos")
-        fitted = problem.superposition.allowed(fitted)
+        fitted = allowed(fitted)
     left[seen] = target - alone @ fitted
     return fitted, left

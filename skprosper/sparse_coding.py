@@ -184,7 +184,8 @@ class SparseCoding(
 
     max_iter : int, default=100
         EM iterations of a run. 0 keeps the initial parameters. Moves out of poor optima
-        (`~annealing.Annealing`, ``reseed``) are tried for as many more, at most.
+        (`~annealing.Annealing`, ``reseed``) are tried for as many more, at most, or twice
+        as many where most values are missing.
 
     tol : float, default=1e-4
         EM has converged when the mean lower bound changes by less, in nats, or its best has

@@ -18,6 +18,8 @@ _FALLEN = 1e-6
 # Of the maxima the bound wanders: EM has converged, too, where in so many iterations its best
 # has risen by less than as many times the tolerance.
 _PATIENCE = 10
+# Moves on sparse data may take so many times as many iterations: one mends little there.
+_MORE_MOVES = 2
 # A start is given up where so many times its last gain in each iteration left is not enough.
 _HOPE = 4.0
 
@@ -193,8 +195,9 @@ def run_em(
 
     ``on_iteration(run)`` is called after each iteration and ends the run by returning
     True. The lower bound of an iteration is that of the parameters it starts from; moves
-    out of poor optima take as many iterations again, at most, that are not among them. A
-    run that would not come to the lower bound ``rival`` at its present pace ends too.
+    out of poor optima take as many iterations again, at most, or twice as many where most
+    values are missing, that are not among them. A run that would not come to the lower bound
+    ``rival`` at its present pace ends too.
 
     The M-step of the maxima takes for granted which component is the largest where, and
     may go too far. Where the lower bound falls after it, the step is halved: without that
@@ -215,6 +218,7 @@ def run_em(
     # what few or incomplete data leave open a truncated posterior may take for either
     sure = superposition.linear and enough and moments.observed is None
     reseed = enough and annealing is not None and annealing.reseed and "components" in learn
+    allowance = (_MORE_MOVES if problem.sparse else 1) * max_iter
     while len(run.lower_bounds) < max_iter and not run.finished:
         step = AnnealingStep()
         if annealing is not None:
@@ -239,14 +243,14 @@ def run_em(
             run.last_step = (run.parameters, after) if halves else None
             run.parameters = after
             run.previous = bound if step.exact else -np.inf
-        looked = run.settled or run.spent >= max_iter or not reseed
+        looked = run.settled or run.spent >= allowance or not reseed
         plain = looked and step.exact
         run.plain = run.plain + 1 if plain else 0
         run.converged = plain and (change < tol or run.stalls(tol))
         if not (looked or fell) and step.exact and len(run.lower_bounds) < max_iter:
             run.waited += 1
             if run.waited > 1 and (change < max(tol, _SETTLED) or run.waited > WAIT):
-                most = max_iter - run.spent
+                most = allowance - run.spent
                 settled = max(tol, _SETTLED)
                 _escape(problem, run, step, learn, floor, most, settled, change, random_state)
         ahead = max_iter - len(run.lower_bounds)

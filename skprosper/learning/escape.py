@@ -23,6 +23,7 @@ from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
 from .cross_fitting import cross_fitted
+from .initialisation import initial_components
 from .sampling import enough, few, few_rows, rows_at
 
 # Iterations of EM in which a move has to raise the bound.
@@ -51,8 +52,6 @@ _LOST = 1.0
 _ICA = dict(max_iter=20, tol=1e-3)
 # Numbers that differ by less than this share of the largest are equal but for rounding.
 _TIED = 1e-8
-# Where less of the data is observed, single features are wrong sooner than codes are mixed.
-_SPARSE = 0.5
 # Components to split, at most, in one go: each costs a second moment.
 _SPLITS = 8
 
@@ -73,6 +72,7 @@ class Move(NamedTuple):
     fresh: tuple  # those of the rows that forget what their prior has learned
     touches: tuple  # latents it reads or writes
     hotter: float = 1.0  # factor of the noise variance to begin with
+    repeated: bool = False  # whether cross-fitting follows as long as the bound rises
 
 
 def escape(problem, parameters, bound, em, *, learn, most, settled, pace, random_state, skip=0):
@@ -86,7 +86,7 @@ def escape(problem, parameters, bound, em, *, learn, most, settled, pace, random
     by changing components that a move does not touch: they stay what they are there, and
     all moves that pay are made together. What raises the bound of all data by less than EM
     would at its ``pace`` in as many iterations is the last. The first ``skip`` proposals are
-    not tried. ``learn`` names what EM learns: a noise that is given stays as it is.
+    not tried. ``learn`` names what EM learns: a prior or noise that is given stays as it is.
 
     Returns
     -------
@@ -134,8 +134,14 @@ def escape(problem, parameters, bound, em, *, learn, most, settled, pace, random
                 n = TRIAL if rows is None else 1
                 rivals[rows is None], _ = tried(sample, parameters, rows, n, settled=settled)
             rival = rivals[rows is None]
-        candidate = moved(parameters, moves, problem.superposition)
+        candidate = moved(parameters, moves, problem.superposition, learn)
         bounds, candidate = tried(sample, candidate, rows, settled=settled, rival=rival)
+        came_to = -np.inf
+        while moves[0].repeated and bounds and came_to + RAISE < bounds[-1] <= rival[-1] + RAISE:
+            came_to = bounds[-1]
+            mended = _cross_fitted(sample, candidate, learn, random_state)
+            candidate = moved(candidate, [mended], problem.superposition, learn)
+            bounds, candidate = tried(sample, candidate, settled=settled, rival=rival)
         if not bounds:
             break
         so_far.behind = rival[-1] - bounds[-1]
@@ -169,10 +175,11 @@ def _some_iterations(em, parameters, most, settled=0.0, rival=(-np.inf,), enough
     return bounds, parameters
 
 
-def moved(parameters, moves, superposition):
-    """Return the parameters with all of the moves made."""
+def moved(parameters, moves, superposition, learn):
+    """Return the parameters with all of the moves made; a prior that is given stays as it is."""
     W, prior = parameters.components.copy(), parameters.prior
-    if fresh := [h for move in moves for h in move.fresh]:
+    fresh = [h for move in moves for h in move.fresh]
+    if fresh and "prior" in learn:
         prior = prior.refreshed(fresh, len(W))
     amplitudes = prior.amplitudes(len(W))[:, None]
     for move in moves:
@@ -188,16 +195,19 @@ def proposals(problem, parameters, learn, random_state, so_far):
     """Yield lists of moves to try, most promising first.
 
     None that are costly to find where what has been tried ``so_far`` leaves little hope.
+    Of sparse data single features are wrong sooner than codes are mixed.
     """
     evidence = _Evidence.of(problem, parameters)
-    observed, weight = problem.moments.observed, problem.moments.weight
-    incomplete = observed is not None and len(observed) > 1
-    sparse = incomplete and observed.mean() < _SPARSE * weight
+    incomplete = problem.moments.observed is not None and problem.X.shape[1] > 1
+    sparse = incomplete and problem.sparse
     if sparse:
         yield [_cross_fitted(problem, parameters, learn, random_state)]
     if problem.superposition.linear:
         for move in _unmixed(problem, evidence, random_state, so_far):
             yield [move]
+    rarest = _falling(-evidence.sums["active"])[:_SINGLES] if sparse else []
+    for h in rarest[:1]:
+        yield [_begun_again(h, problem, parameters, learn, random_state)]
     if incomplete and not sparse:
         yield [_cross_fitted(problem, parameters, learn, random_state)]
     seeds, splits = _moves_from_residuals(problem, evidence)
@@ -208,6 +218,8 @@ def proposals(problem, parameters, learn, random_state, so_far):
             yield sure
         yield from ([move] for _, move in moves[:_SINGLES])
     yield from ([move] for strength, move in seeds if strength <= _ALONE)
+    for h in rarest[1:]:
+        yield [_begun_again(h, problem, parameters, learn, random_state)]
 
 
 def _disjoint(moves):
@@ -266,6 +278,24 @@ def _cross_fitted(problem, parameters, learn, random_state):
         hotter = max(left / np.mean(parameters.noise.variances(n_features)), 1.0)
     latents = tuple(range(n_components))
     return Move(latents, effects, (), latents, hotter)
+
+
+def _begun_again(h, problem, parameters, learn, random_state):
+    """Return the move of a latent to a start of its own, amid components that are cross-fitted.
+
+    Where few features are observed, others explain a cause that has no component: what is
+    left of the data does not show it. A latent may find it while the noise is hot, and
+    cross-fitting makes it what the others have no part in.
+    """
+    others = _cross_fitted(problem, parameters, learn, random_state)
+    n_components, prior = len(others.rows), parameters.prior
+    if "prior" in learn:
+        prior = prior.refreshed((h,), n_components)
+    centred = parameters.offset is not None
+    starts = initial_components(None, problem, prior, n_components, centred, random_state)
+    effects = others.effects.copy()
+    effects[h] = prior.amplitudes(n_components)[h] * starts[h]
+    return others._replace(effects=effects, fresh=(h,), repeated=True)
 
 
 def _unmixed(problem, evidence, random_state, so_far):

@@ -31,8 +31,9 @@ def start_parameters(
     superposition, n_features = problem.superposition, problem.X.shape[1]
     check_prior(prior, n_components, problem.X.dtype)
     if components_init is None or isinstance(components_init, str):
-        mean, deviations = mean_and_deviations(components_init, problem, n_components, random_state)
-        components = superposition.initial_components(mean, deviations, prior, fit_offset)
+        components = initial_components(
+            components_init, problem, prior, n_components, fit_offset, random_state
+        )
     else:
         components = checked_components(components_init, n_components, n_features, superposition)
     if problem.moments.observed is not None:
@@ -43,6 +44,12 @@ def start_parameters(
     noise = NOISES[noise](checked_noise(noise_init, noise, n_features))
     check_start(components, prior, noise, problem.moments, problem.X.dtype, fit_offset)
     return Parameters(components, prior, noise, offset)
+
+
+def initial_components(init, problem, prior, n_components, centred, random_state):
+    """Return components (H, D) to start from, for data less their mean or as they are."""
+    mean, deviations = mean_and_deviations(init, problem, n_components, random_state)
+    return problem.superposition.initial_components(mean, deviations, prior, centred)
 
 
 def mean_and_deviations(init, problem, n_components, random_state):
@@ -56,7 +63,7 @@ def mean_and_deviations(init, problem, n_components, random_state):
     """
     mean = problem.moments.mean
     normal = random_state.standard_normal((n_components, len(mean)))
-    wide = len(mean) > few(n_components)
+    wide = problem.moments.second is None or len(mean) > few(n_components)
     deviations, norm = (_from_rows if wide else _from_covariance)(normal, problem)
     if init == "random":
         return mean, normal * (norm / np.sqrt(len(mean)))

@@ -12,6 +12,8 @@ from .sampling import rows_at
 # The noise variance stays above this share of the data's variance, and of their mean square
 # above `ROUNDING_FLOOR`.
 _NOISE_FLOOR = 1e-5
+# Where a smaller share of the values is observed, data are sparse.
+_SPARSE = 0.45
 # A sample of more than this share of the data would save nothing.
 _WHOLE = 0.7
 
@@ -31,6 +33,12 @@ class Problem:
     def size(self):
         """How many data points these are: rows, or their weights where they sum to less."""
         return min(self.moments.weight, self.X.shape[0])
+
+    @property
+    def sparse(self):
+        """Whether most of the values are missing."""
+        observed = self.moments.observed
+        return observed is not None and observed.mean() < _SPARSE * self.moments.weight
 
     def floor(self, centred, each_feature=False):
         """Return the least noise variance, for data less their mean or as they are.

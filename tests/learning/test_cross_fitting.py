@@ -107,7 +107,7 @@ def test_signs_of_features_that_frustrate_em_are_mended(monkeypatch):
     assert smallest_cosine(model.fit(X), bars) > 0.99
     bound = model.lower_bound_
     # other moves leave them as they are
-    nothing = escape.Move((0,), start[:1], (), ())
+    nothing = escape.Move(tuple(range(10)), start, (), ())
     monkeypatch.setattr(escape, "_cross_fitted", lambda *arguments: nothing)
     assert smallest_cosine(model.fit(X), bars) < 0.9
     assert bound > model.lower_bound_ + 0.1
@@ -120,9 +120,9 @@ def test_noise_that_is_given_is_not_made_hotter(name, monkeypatch):
     hotter = []
     moved = escape.moved
 
-    def noted(parameters, moves, superposition):
+    def noted(parameters, moves, *others):
         hotter.extend(move.hotter for move in moves)
-        return moved(parameters, moves, superposition)
+        return moved(parameters, moves, *others)
 
     monkeypatch.setattr(escape, "moved", noted)
     for learn in (("components", "prior"), ("components", "prior", "noise")):
@@ -134,13 +134,15 @@ def test_noise_that_is_given_is_not_made_hotter(name, monkeypatch):
         hotter.clear()
 
 
-def test_dense_overlapping_maximal_causes_are_found_from_three_tenths_of_the_pixels():
-    rng = np.random.default_rng(0)
-    W, active = np.abs(4.0 * rng.standard_normal((10, 25))), rng.uniform(size=(3000, 10)) < 0.2
-    X = (active[:, :, None] * W).max(axis=1) + rng.standard_normal((3000, 25))
-    # at four fifths missing half of the fits miss one, on eight other seeds; at 0.7 none did
-    model = skprosper.MaximalCausesAnalysis(10, random_state=0).fit(with_holes(X, 0.7))
-    assert smallest_cosine(model, W) > 0.95
+def test_causes_that_overlap_everywhere_are_found_by_latents_that_begin_again():
+    n_fits_with_all = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        W, active = np.abs(4.0 * rng.standard_normal((5, 16))), rng.uniform(size=(1000, 5)) < 0.4
+        X = (active[:, :, None] * W).max(axis=1) + rng.standard_normal((1000, 16))
+        model = skprosper.MaximalCausesAnalysis(5, random_state=seed).fit(with_holes(X, 0.8, seed))
+        n_fits_with_all += smallest_cosine(model, W) > 0.95
+    assert n_fits_with_all >= 7  # all eight; six where none begins again
 
 
 def test_one_feature_cannot_be_predicted_by_others():

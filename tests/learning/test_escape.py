@@ -10,15 +10,18 @@ from skprosper import (
     BinarySparseCoding,
     GaussianSparseCoding,
     MaximumMagnitudeCausesAnalysis,
+    SparseCoding,
 )
 from skprosper.annealing import Annealing, AnnealingStep
 from skprosper.datasets import make_bars
 from skprosper.learning import em
+from skprosper.learning import escape as escaping
 from skprosper.learning.escape import escape
 from skprosper.learning.moments import data_moments
 from skprosper.learning.problem import Problem
 from skprosper.metrics import recovered_components
 from skprosper.parallel.workers import Workers
+from skprosper.priors import BinaryPrior, SpikeSlabPrior, TernaryPrior
 
 N = 12_000
 X, _, BARS = make_bars(N, size=3, random_state=0)
@@ -156,3 +159,32 @@ def test_all_bars_are_found_in_many_data(seed):
     X, _, bars = make_bars(20_000, size=5, noise=2.0, random_state=seed)
     fit = BinarySparseCoding(10, random_state=seed).fit(X)
     assert recovered_components(fit.components_, bars) == 10
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        BinaryPrior(np.linspace(0.05, 0.3, 8)),
+        TernaryPrior(np.linspace(0.05, 0.3, 8)),
+        SpikeSlabPrior(np.linspace(0.05, 0.3, 8), np.linspace(1.0, 2.0, 8), np.ones(8)),
+    ],
+)
+def test_moves_leave_a_prior_that_is_given_as_it_is(prior, monkeypatch):
+    refreshed = []
+    moved = escaping.moved
+
+    def noted(parameters, moves, *others):
+        refreshed.extend(h for move in moves for h in move.fresh)
+        return moved(parameters, moves, *others)
+
+    monkeypatch.setattr(escaping, "moved", noted)
+    X, _, _ = make_bars(500, size=4, random_state=0)
+    X[np.random.default_rng(0).uniform(size=X.shape) < 0.8] = np.nan
+    model = SparseCoding(
+        8, prior=prior, learn=("components", "noise"), annealing=Annealing(1.0), random_state=0
+    ).fit(X)
+    assert refreshed
+    assert_array_equal(model.prior_.probability, prior.probability)
+    if isinstance(prior, SpikeSlabPrior):
+        assert_array_equal(model.prior_.mean, prior.mean)
+        assert_array_equal(model.prior_.covariance, prior.covariance)

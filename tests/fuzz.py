@@ -335,6 +335,25 @@ def check_model(model):
     assert np.all((activity > 0.0) & (activity < 1.0)), f"activity {activity}"
 
 
+def check_given(model, X):
+    """Raise where what is given, and not to be learned, is not what the model has."""
+    given = model.components_init
+    if "components" not in model.learn and given is not None and not isinstance(given, str):
+        seen = ~np.isnan(X).all(axis=0)
+        expected = np.asarray(given, model.components_.dtype)[:, seen]
+        np.testing.assert_array_equal(model.components_[:, seen], expected)
+    if "noise" not in model.learn and model.noise_init is not None:
+        variance = np.asarray(model.noise_variance_)
+        variance = np.diag(variance) if variance.ndim == 2 else variance
+        np.testing.assert_allclose(variance, model.noise_init, rtol=1e-6)
+    prior = model.get_params().get("prior")
+    if "prior" not in model.learn and prior is not None and not isinstance(prior, str):
+        for name, value in vars(prior).items():
+            if value is not None:
+                expected = np.broadcast_to(value, np.shape(vars(model.prior_)[name]))
+                np.testing.assert_array_equal(vars(model.prior_)[name], expected)
+
+
 def check_methods(model, X):
     """Raise where a method returns what is not finite, or cannot be."""
     scores = understood(model.score_samples, X)
@@ -392,6 +411,7 @@ def survives(case):
                 with np.testing.assert_raises(NotFittedError):
                     model.transform(X)
             else:
+                check_given(model, X)
                 check_methods(model, X)
     for warning in caught:
         known = warning.category is ConvergenceWarning or re.match(WARNINGS, str(warning.message))

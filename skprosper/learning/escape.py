@@ -149,7 +149,7 @@ def escape(problem, parameters, bound, em, *, learn, most, settled, pace, random
             continue
         if not sampled:
             return candidate, spent, False, n_tried
-        if scarce:
+        if rows is not None:
             parameters, rivals = candidate, {}
             so_far.touched |= own
         elif found := kept(candidate):
@@ -205,9 +205,6 @@ def proposals(problem, parameters, learn, random_state, so_far):
     if problem.superposition.linear:
         for move in _unmixed(problem, evidence, random_state, so_far):
             yield [move]
-    rarest = _falling(-evidence.sums["active"])[:_SINGLES] if sparse else []
-    for h in rarest[:1]:
-        yield [_begun_again(h, problem, parameters, learn, random_state)]
     if incomplete and not sparse:
         yield [_cross_fitted(problem, parameters, learn, random_state)]
     seeds, splits = _moves_from_residuals(problem, evidence)
@@ -218,7 +215,7 @@ def proposals(problem, parameters, learn, random_state, so_far):
             yield sure
         yield from ([move] for _, move in moves[:_SINGLES])
     yield from ([move] for strength, move in seeds if strength <= _ALONE)
-    for h in rarest[1:]:
+    for h in _falling(-evidence.sums["active"])[: _SINGLES * sparse]:
         yield [_begun_again(h, problem, parameters, learn, random_state)]
 
 

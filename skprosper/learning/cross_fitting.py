@@ -26,6 +26,8 @@ from scipy.sparse.linalg import LinearOperator, cg
 _FOLDS = 5
 # Steps of conjugate gradients; few leave what the data do not determine as it is.
 _STEPS = 20
+# Share of what is to be explained that is not worth a step.
+_NOTHING = 1e-10
 # Regressions with an order of the latents.
 _ORDERS = 3
 # Data points with an active latent that its present component counts for.
@@ -63,7 +65,8 @@ def cross_fitted(problem, parameters, X, random_state):
             for d in np.flatnonzero(hidden):
                 fitted = _competing(codes, active, targets[:, d], effects[:, d], allowed)
                 effects[:, d], left[:, d] = fitted
-    return effects, np.nanmean(left**2)
+    seen = ~np.isnan(left)
+    return effects, np.mean(left[seen] ** 2) if seen.any() else 0.0
 
 
 def _regressed(codes, targets, start):
@@ -88,8 +91,11 @@ def _regressed(codes, targets, start):
         return gradient(codes @ step, step)
 
     operator = LinearOperator((start.size, start.size), normal)
-    z, _ = cg(operator, gradient(targets - codes @ start, 0.0), maxiter=_STEPS)
-    fitted = start + weights(z)
+    residual = np.where(seen, targets - codes @ start, 0.0)
+    # in its unit: products of tiny numbers would be 0
+    unit = linalg.norm(residual) or 1.0
+    z, _ = cg(operator, gradient(residual / unit, 0.0), atol=_NOTHING, maxiter=_STEPS)
+    fitted = start + unit * weights(z)
     return fitted, targets - codes @ fitted
 
 

@@ -7,7 +7,7 @@ EM moves every component a little at a time and so keeps faults that only a leap
 - one component stands for two causes and explains neither;
 - a cause has no component, while others are unused or double;
 - where most values are missing, single features of a component are wrong: few other features
-  of a data point contradict them.
+  of a data point contradict them; and others together explain a cause without a component.
 
 The moves below mend them. EM tries a move for some iterations and keeps it where the
 lower bound rises: split and merge EM, with proposals that fit sparse coding.
@@ -84,9 +84,10 @@ def escape(problem, parameters, bound, em, *, learn, most, settled, pace, random
     data enough these are of a sample, where it has to come above what EM comes to without
     it, and then of all data. A sample of few data for each component could be fitted better
     by changing components that a move does not touch: they stay what they are there, and
-    all moves that pay are made together. What raises the bound of all data by less than EM
-    would at its ``pace`` in as many iterations is the last. The first ``skip`` proposals are
-    not tried. ``learn`` names what EM learns: a prior or noise that is given stays as it is.
+    all moves that pay and leave most of them are made together. What raises the bound of all
+    data by less than EM would at its ``pace`` in as many iterations is the last. The first
+    ``skip`` proposals are not tried. ``learn`` names what EM learns: a prior or noise that is
+    given stays as it is.
 
     Returns
     -------
@@ -215,8 +216,9 @@ def proposals(problem, parameters, learn, random_state, so_far):
             yield sure
         yield from ([move] for _, move in moves[:_SINGLES])
     yield from ([move] for strength, move in seeds if strength <= _ALONE)
-    for h in _falling(-evidence.sums["active"])[: _SINGLES * sparse]:
-        yield [_begun_again(h, problem, parameters, learn, random_state)]
+    if sparse:
+        for h in _falling(-evidence.sums["active"])[:_SINGLES]:
+            yield [_begun_again(h, problem, parameters, learn, random_state)]
 
 
 def _disjoint(moves):

@@ -1,5 +1,7 @@
 """Components that predict what posteriors have not seen, and what EM gains by them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -143,6 +145,21 @@ def test_causes_that_overlap_everywhere_are_found_by_latents_that_begin_again():
         model = skprosper.MaximalCausesAnalysis(5, random_state=seed).fit(with_holes(X, 0.8, seed))
         n_fits_with_all += smallest_cosine(model, W) > 0.95
     assert n_fits_with_all >= 7  # all eight; six where none begins again
+
+
+@pytest.mark.parametrize("X", [np.full((5, 9), np.nan), np.zeros((5, 9))])
+def test_nothing_is_learned_where_nothing_is_seen_or_left(X):
+    data, _, bars = make_bars(N, size=3, random_state=0)
+    data = with_holes(data, 0.4)
+    model = model_near_bars("BinarySparseCoding", data, 1e-170 * bars)
+    parameters = replace(model._parameters(), components=1e-170 * bars)
+    _, superposition, _, truncation = model._model(data)
+    with Workers() as workers:
+        moments = data_moments(data, None)["moments"]
+        problem = Problem(data, None, workers, superposition, truncation, moments)
+        effects, left = cross_fitted(problem, parameters, X, np.random.RandomState(3))
+    assert_allclose(effects, 1e-170 * bars, atol=1e-170 * np.abs(bars).max())
+    assert left < 1e-300
 
 
 def test_one_feature_cannot_be_predicted_by_others():

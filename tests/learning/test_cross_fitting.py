@@ -1,7 +1,5 @@
 """Components that predict what posteriors have not seen, and what EM gains by them."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -10,7 +8,7 @@ import skprosper
 from skprosper.annealing import Annealing
 from skprosper.datasets import make_bars
 from skprosper.learning import escape
-from skprosper.learning.cross_fitting import cross_fitted
+from skprosper.learning.cross_fitting import _regressed, cross_fitted
 from skprosper.learning.moments import data_moments
 from skprosper.learning.problem import Problem
 from skprosper.parallel.workers import Workers
@@ -147,19 +145,30 @@ def test_causes_that_overlap_everywhere_are_found_by_latents_that_begin_again():
     assert n_fits_with_all >= 7  # all eight; six where none begins again
 
 
-@pytest.mark.parametrize("X", [np.full((5, 9), np.nan), np.zeros((5, 9))])
-def test_nothing_is_learned_where_nothing_is_seen_or_left(X):
-    data, _, bars = make_bars(N, size=3, random_state=0)
-    data = with_holes(data, 0.4)
-    model = model_near_bars("BinarySparseCoding", data, 1e-170 * bars)
-    parameters = replace(model._parameters(), components=1e-170 * bars)
-    _, superposition, _, truncation = model._model(data)
+def test_components_stay_where_nothing_is_seen():
+    X, _, bars = make_bars(N, size=3, random_state=0)
+    X = with_holes(X, 0.4)
+    model = model_near_bars("BinarySparseCoding", X, bars)
+    parameters = model._parameters()
+    _, superposition, _, truncation = model._model(X)
     with Workers() as workers:
-        moments = data_moments(data, None)["moments"]
-        problem = Problem(data, None, workers, superposition, truncation, moments)
-        effects, left = cross_fitted(problem, parameters, X, np.random.RandomState(3))
-    assert_allclose(effects, 1e-170 * bars, atol=1e-170 * np.abs(bars).max())
-    assert left < 1e-300
+        moments = data_moments(X, None)["moments"]
+        problem = Problem(X, None, workers, superposition, truncation, moments)
+        nothing = np.full((5, 9), np.nan)
+        effects, left = cross_fitted(problem, parameters, nothing, np.random.RandomState(3))
+    assert_allclose(effects, parameters.components, rtol=1e-12, atol=0.0)
+    assert left == 0.0
+
+
+@pytest.mark.parametrize("tiny", [1e-158, 1e-160])
+def test_regression_on_targets_whose_squares_vanish(tiny):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        codes, start = rng.uniform(size=(50, 3)), tiny * rng.standard_normal((3, 4))
+        targets = with_holes(np.zeros((50, 4)), 0.5, seed)
+        weights, left = _regressed(codes, targets, start)
+        assert np.abs(weights).max() <= np.abs(start).max()
+        assert_allclose(left, targets - codes @ weights)
 
 
 def test_one_feature_cannot_be_predicted_by_others():

@@ -178,10 +178,8 @@ def _some_iterations(em, parameters, most, settled=0.0, rival=(-np.inf,), enough
 
 def moved(parameters, moves, superposition, learn):
     """Return the parameters with all of the moves made; a prior that is given stays as it is."""
-    W, prior = parameters.components.copy(), parameters.prior
-    fresh = [h for move in moves for h in move.fresh]
-    if fresh and "prior" in learn:
-        prior = prior.refreshed(fresh, len(W))
+    W = parameters.components.copy()
+    prior = _refreshed(parameters.prior, [h for move in moves for h in move.fresh], len(W), learn)
     amplitudes = prior.amplitudes(len(W))[:, None]
     for move in moves:
         rows = list(move.rows)
@@ -190,6 +188,13 @@ def moved(parameters, moves, superposition, learn):
     if hotter > 1.0:
         noise = type(noise)(hotter * noise.variance)
     return replace(parameters, components=superposition.allowed(W), prior=prior, noise=noise)
+
+
+def _refreshed(prior, latents, n_components, learn):
+    """Return the prior in which these latents forget what it has learned, if it learns."""
+    if not latents or "prior" not in learn:
+        return prior
+    return prior.refreshed(latents, n_components)
 
 
 def proposals(problem, parameters, learn, random_state, so_far):
@@ -287,9 +292,8 @@ def _begun_again(h, problem, parameters, learn, random_state):
     cross-fitting makes it what the others have no part in.
     """
     others = _cross_fitted(problem, parameters, learn, random_state)
-    n_components, prior = len(others.rows), parameters.prior
-    if "prior" in learn:
-        prior = prior.refreshed((h,), n_components)
+    n_components = len(others.rows)
+    prior = _refreshed(parameters.prior, [h], n_components, learn)
     centred = parameters.offset is not None
     starts = initial_components(None, problem, prior, n_components, centred, random_state)
     effects = others.effects.copy()

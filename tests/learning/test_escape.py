@@ -112,6 +112,34 @@ def test_where_no_move_pays_there_is_none():
     assert better is None and last
 
 
+def test_a_move_of_all_components_that_only_a_sample_likes_hides_no_other(monkeypatch):
+    H, D = BARS.shape
+    everything = escaping.Move(tuple(range(H)), np.full((H, D), 1.0), (), tuple(range(H)))
+    one = escaping.Move((0,), np.full((1, D), 2.0), (), (0,))
+    monkeypatch.setattr(escaping, "proposals", lambda *_: iter([[everything], [one]]))
+    monkeypatch.setattr(escaping, "_PLENTY", 10_000)  # data are few for each component
+    bounds = {0.0: (0.0, 0.0), 1.0: (5.0, -1.0), 2.0: (1.0, 1.0)}  # of the sample, of all
+
+    def em(problem, parameters, rows):
+        return bounds[parameters.components[0, 0]][len(problem.X) == N], parameters
+
+    start = np.zeros((H, D))
+    model = BinarySparseCoding(H, components_init=start, max_iter=0).fit(X)
+    with Workers() as workers:
+        better, *_ = escape(
+            problem_of(workers, model),
+            model._parameters(),
+            0.0,
+            em,
+            learn=LEARN,
+            most=50,
+            settled=1e-2,
+            pace=0.0,
+            random_state=np.random.RandomState(0),
+        )
+    assert better.components[0, 0] == 2.0
+
+
 def test_a_move_that_raises_the_bound_for_a_moment_alone_is_not_tried_again(monkeypatch):
     skipped = []
 

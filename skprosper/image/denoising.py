@@ -71,11 +71,11 @@ def denoise(
     component is active differs from place to place: its probability is adapted to each
     region of about 20 x 20 patches before their posterior means are taken.
 
-    The noise need not be known. Its variance is the mean of the smallest eigenvalues of
-    the covariance of patches, of all or of flat ones, whichever is less: along these
-    directions natural images vary least [2]_, and what texture there is shows by its heavy
-    tails. Patches with exactly flat or saturated regions, such as black borders, hold no
-    evidence of it. In EM it stays as it is, or texture that no component explains would
+    The noise need not be known. Along the directions in which patches of natural images vary
+    least [2]_ there is noise, of the same variance everywhere, and texture, of a variance that
+    differs from patch to patch: maximum likelihood tells one from the other. Patches with
+    exactly flat or saturated regions, such as black borders, hold no evidence of the noise.
+    In EM it stays as it is, or texture that no component explains would
     count as noise. The fine model starts from many components of patches of natural
     images, which ship with the package, and keeps those whose gain in log-likelihood
     exceeds what their parameters cost: a component used by n patches of D pixels has to

@@ -1,27 +1,25 @@
-"""How strong the noise of an image is, told from where the image is flattest."""
+"""How strong the noise of an image is: noise is the same everywhere, texture is not."""
 
 import numpy as np
-from scipy.ndimage import (
-    gaussian_gradient_magnitude,
-    maximum_filter,
-    minimum_filter,
-    uniform_filter,
-)
+from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
+from scipy.optimize import minimize
+from scipy.special import gammaincinv, logsumexp
 
 from .patches import at_places, fitting, sides_like, windows_of
 
-# Share of the patches' variances, the smallest ones, that hold nothing but noise.
-_NOISE_SHARE = 1 / 8
-_NOISE_PATCH = 8
+# Side of the patches that the noise is told from, and the share of the directions in which
+# they vary least.
+_NOISE_PATCH, _NOISE_SHARE = 5, 1 / 6
+# Shapes of the gamma distribution of texture's variance. At the largest one texture has the
+# kurtosis of a Laplace distribution along one direction, less it is not taken to have.
+_TEXTURE_SHAPES = (0.05, 1.5)
+# Quantiles that stand for the energies of all patches, and for the variances of their texture.
+_QUANTILES, _TEXTURE_QUANTILES = 1000, 100
 # Side of regions that are exactly flat or crowded with saturated pixels, share of an image's
 # pixels at its least or largest value above which they are saturated, and of a region's.
 _SILENT_SIDE, _SATURATED, _CROWDED = 5, 1e-3, 0.1
 # Patches for each pixel of a patch that have to be left to estimate the noise from.
 _LEAST_EVIDENCE = 4
-# Scale in pixels at which patches are judged flat, the share of them that is flattest, and what
-# that choice takes from the variance of pure noise.
-_FLAT_SCALE = 2.0
-_FLAT_SHARE, _FLAT_GAIN = 0.25, 1 / 0.93**2
 # Places of patches that the noise is told from, of larger images drawn at random.
 _MOST_PLACES = 2**18
 # Side of a square window, and the share of them that are flattest.
@@ -32,9 +30,6 @@ _QUARTILE = 0.6745
 _MOST_STEPS = 2**20
 # Variance of differences, in units of that their quartiles tell, below which texture is all over.
 _ALL_OVER = 2.5
-# Kurtosis of texture beyond a Gaussian's, and the largest share of the least variances of
-# patches that it may have: of those tried the best for the development images.
-_HEAVY_TAILS, _MOST_TEXTURE = 2.0, 0.75
 # Noise below this share of the image's variance has no effect.
 _LEAST_NOISE = 1e-5
 
@@ -138,10 +133,8 @@ def _beside_planes(channel):
 def noise_of_patches(pixels, n_space, random_state):
     """Estimate the noise variance from directions in which patches vary least.
 
-    The smaller of two estimates: from all patches, and from those where the image is
-    flat at a larger scale, which have less texture. Not from patches that touch what is
-    exactly flat, or much of which is saturated, unless there are few others. Texture that
-    varies along these directions too is told from noise by its heavy tails.
+    Not from patches that touch what is exactly flat, or much of which is saturated, unless
+    there are few others.
     """
     space = pixels.shape[:n_space]
     side = fitting(sides_like(_NOISE_PATCH, n_space), space)
@@ -149,30 +142,19 @@ def noise_of_patches(pixels, n_space, random_state):
     chosen = np.arange(n_places)
     if n_places > _MOST_PLACES:
         chosen = np.sort(random_state.choice(n_places, _MOST_PLACES, replace=False))
-    patches, slopes, silent = [], [], []
+    patches, silent = [], []
     for channel in np.moveaxis(pixels.reshape(*space, -1), -1, 0):
         windows = windows_of(channel, side)
         places = np.unravel_index(chosen, windows.shape[:n_space])
         patches.append(windows[places].reshape(len(chosen), -1))
-        slope = gaussian_gradient_magnitude(channel.astype(np.float64), _FLAT_SCALE)
-        slopes.append(at_places(uniform_filter(slope, side), side)[places])
         silent.append(at_places(maximum_filter(_silent(channel), side), side)[places])
-    patches = np.concatenate(patches).astype(np.float64)
-    slopes, silent = np.concatenate(slopes), np.concatenate(silent)
+    patches, silent = np.concatenate(patches).astype(np.float64), np.concatenate(silent)
     for level in (0, 1):
         heard = silent <= level
         if heard.sum() > _LEAST_EVIDENCE * patches.shape[1]:
-            patches, slopes = patches[heard], slopes[heard]
+            patches = patches[heard]
             break
-    flat = patches[slopes <= np.quantile(slopes, _FLAT_SHARE)]
-    variance, texture = _least_variance(patches, _NOISE_SHARE)
-    flat_variance, flat_texture = _least_variance(flat, 2 * _NOISE_SHARE)
-    flat_variance *= _FLAT_GAIN
-    if flat_variance < variance:
-        variance, texture = flat_variance, flat_texture
-    # a few edges among all patches have heavy tails, too, and hardly a share
-    estimate = (1.0 - min(texture, flat_texture)) * variance
-    return max(estimate, _LEAST_NOISE * patches.var())
+    return max(_noise_amid_texture(patches), _LEAST_NOISE * patches.var())
 
 
 def _silent(channel):
@@ -188,25 +170,51 @@ def _silent(channel):
     return result
 
 
-def _least_variance(patches, share):
-    """Return the patches' mean variance along a share of directions, and what is texture of it.
+def _noise_amid_texture(patches):
+    """Return the variance of noise along the directions in which patches vary least.
 
-    Along those in which patches vary least, principal axes of their covariance. Noise is
-    Gaussian there. Details of photographs have heavier tails [1]_, nearly those of a Laplace
-    distribution: of kurtosis 3 + k, where the sum of both has 3 + k share^2. Texture that is
-    Gaussian itself is not told.
+    Along principal axes of the patches' covariance. What texture there is varies from patch to
+    patch, noise does not: a patch of energy e, its mean square along K axes, has
+
+        e ~ (noise + t) chi2_K / K,    t ~ Gamma(shape, mean),
+
+    a scale mixture of Gaussians [1]_. All three parameters by maximum likelihood; texture has to
+    gain what its two cost (BIC).
 
     References
     ----------
-    .. [1] Mallat (1989). A theory for multiresolution signal decomposition: the wavelet
-       representation. IEEE Transactions on Pattern Analysis and Machine Intelligence 11(7).
+    .. [1] Wainwright and Simoncelli (2000). Scale mixtures of Gaussians and the statistics of
+       natural images. Advances in Neural Information Processing Systems 12.
     """
-    n_values, n_pixels = patches.shape
     variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(patches, rowvar=False)))
-    n_axes = max(1, int(share * n_pixels))
-    scaled = (patches - patches.mean(axis=0)) @ axes[:, :n_axes]
-    scaled /= np.sqrt(np.maximum(variances[:n_axes], _LEAST_NOISE * variances.mean()))
-    # patches overlap: so many values are independent, or more
-    chance = np.sqrt(24.0 * n_pixels / (n_values * n_axes))
-    excess = np.mean(scaled**4) - 3.0 - chance
-    return variances[:n_axes].mean(), min(np.sqrt(max(excess / _HEAVY_TAILS, 0.0)), _MOST_TEXTURE)
+    n_axes = max(1, int(_NOISE_SHARE * len(axes)))
+    least = variances[:n_axes].mean()
+    if not least > _LEAST_NOISE * variances.mean():
+        return 0.0
+    along = (patches - patches.mean(axis=0)) @ axes[:, :n_axes]
+    # in units of their mean, whatever the axis
+    along /= np.sqrt(np.maximum(variances[:n_axes], _LEAST_NOISE * least))
+    energies = np.quantile(np.mean(along**2, axis=1), _levels(_QUANTILES))
+    levels = _levels(_TEXTURE_QUANTILES)
+
+    def cost(logarithms):
+        noise, texture, shape = np.exp(logarithms)
+        local = noise + texture * gammaincinv(shape, levels) / shape
+        density = -0.5 * n_axes * (np.log(local) + energies[:, None] / local)
+        return -logsumexp(density, axis=1).mean()
+
+    low, high = _TEXTURE_SHAPES
+    bounds = np.log([(_LEAST_NOISE, 2.0), (_LEAST_NOISE, 1e2), (low, high)])
+    start = np.log([0.7, 0.3, (low * high) ** 0.5])
+    found = minimize(cost, start, method="Nelder-Mead", bounds=bounds)
+    noise_alone = 0.5 * n_axes * (np.log(energies.mean()) + 1.0) - np.log(len(levels))
+    # patches overlap: so many are independent, or more
+    n_patches = len(patches) / len(axes)
+    if n_patches * (noise_alone - found.fun) > np.log(n_patches):
+        least *= np.exp(found.x[0])
+    return least
+
+
+def _levels(n):
+    """Return the levels of n equally likely quantiles."""
+    return (np.arange(n) + 0.5) / n

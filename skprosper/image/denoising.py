@@ -30,9 +30,10 @@ _FULL = {"coarse": (128, 10), "fine": (1600, 6), "pruned": 4, "rounds": 2}
 _FAST = {"coarse": (128, 5), "fine": (1024, 2), "pruned": 2, "rounds": 1}
 # The coarse model, of patches twice as wide, learns from a share of the patches of the fine one.
 _COARSE_SHARE = 3
-# Patches overlap: averaging them reduces noise but not what shrinking took away, so a
-# patch is shrunk less than would be best for it alone.
-_SHRINKAGE = 0.7
+# Patches overlap: averaging them reduces noise but not what shrinking took away, so a patch is
+# shrunk less than would be best for it alone: as under this share of the noise variance, where
+# noise is little and where it prevails. Half-way between, the noise is this share of the signal.
+_SHRINKAGES, _HALF_WAY = (0.9, 0.6), 0.25
 # The largest number of components is one per so many patches.
 _LEAST_PATCHES = 32
 # A component used by no more patches than this fits their noise.
@@ -167,6 +168,8 @@ def denoise(
     picture.measure(variance)
     if adaptive and variance > picture.signal_variance:
         patch_size = fitting(sides_like(_WIDE_PATCH, n_space), space)
+    little, much = _SHRINKAGES
+    shrinkage = much + (little - much) / (1.0 + variance / (_HALF_WAY * picture.signal_variance))
     # about 0: in float32 the digits are those of the signal
     picture.shift = -picture.pixels.mean(dtype=np.float64)
     pixels = picture.pixels + picture.shift
@@ -176,7 +179,7 @@ def denoise(
 
     def work(steps):
         smooth = _smooth(
-            pixels, patch_size, variance, budget["coarse"], steps, n_jobs, random_state
+            pixels, patch_size, variance, budget["coarse"], shrinkage, steps, n_jobs, random_state
         )
         patches = drawn_patches(pixels, patch_size, random_state, smooth=smooth)
         if estimator is None:
@@ -198,7 +201,7 @@ def denoise(
             )
             with on_a_budget():
                 model = _pruned(model, patches, budget["pruned"], steps)
-            estimate = by_region(model, _SHRINKAGE, budget["rounds"])
+            estimate = by_region(model, shrinkage, budget["rounds"])
         else:
             model = steps.fit_given(clone(estimator), patches)
             estimate = alike(model)
@@ -213,7 +216,7 @@ def denoise(
     return (denoised, model) if return_estimator else denoised
 
 
-def _smooth(pixels, patch_size, variance, budget, steps, n_jobs, random_state):
+def _smooth(pixels, patch_size, variance, budget, shrinkage, steps, n_jobs, random_state):
     """Return an image of posterior means under a coarse model, of patches twice as wide."""
     n_components, max_iter = budget
     wide = fitting((2 * side for side in patch_size), pixels.shape[: len(patch_size)])
@@ -233,7 +236,7 @@ def _smooth(pixels, patch_size, variance, budget, steps, n_jobs, random_state):
     )
     with on_a_budget():
         steps.fit(model, patches, "coarse model")
-    estimate = by_region(model, _SHRINKAGE, 0)
+    estimate = by_region(model, shrinkage, 0)
     smooth = from_patches(
         estimate, pixels, wide, steps, "coarse picture", smooth=pixels, n_jobs=n_jobs
     )

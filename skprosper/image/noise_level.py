@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
 from scipy.optimize import minimize
-from scipy.special import gammaincinv, logsumexp
+from scipy.special import expit, gammaincinv, logsumexp
 
 from .patches import at_places, fitting, sides_like, windows_of
 
@@ -178,13 +178,14 @@ def _noise_amid_texture(patches):
 
         e ~ (noise + t) chi2_K / K,    t ~ Gamma(shape, mean),
 
-    a scale mixture of Gaussians [1]_. All three parameters by maximum likelihood; texture has to
-    gain what its two cost (BIC).
+    a scale mixture of Gaussians [1]_, all three parameters by maximum likelihood. There may be no
+    texture: the logarithms of both estimates are averaged by their Akaike weights [2]_.
 
     References
     ----------
     .. [1] Wainwright and Simoncelli (2000). Scale mixtures of Gaussians and the statistics of
        natural images. Advances in Neural Information Processing Systems 12.
+    .. [2] Burnham and Anderson (2002). Model selection and multimodel inference. Springer.
     """
     variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(patches, rowvar=False)))
     n_axes = max(1, int(_NOISE_SHARE * len(axes)))
@@ -208,11 +209,10 @@ def _noise_amid_texture(patches):
     start = np.log([0.7, 0.3, (low * high) ** 0.5])
     found = minimize(cost, start, method="Nelder-Mead", bounds=bounds)
     noise_alone = 0.5 * n_axes * (np.log(energies.mean()) + 1.0) - np.log(len(levels))
-    # patches overlap: so many are independent, or more
+    # patches overlap: so many are independent, or more; texture has two parameters
     n_patches = len(patches) / len(axes)
-    if n_patches * (noise_alone - found.fun) > np.log(n_patches):
-        least *= np.exp(found.x[0])
-    return least
+    share = expit(n_patches * (noise_alone - found.fun) - 2.0)
+    return least * np.exp(share * found.x[0])
 
 
 def _levels(n):

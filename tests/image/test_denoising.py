@@ -313,6 +313,15 @@ def test_texture_with_heavy_tails_is_not_taken_for_noise(seed):
     assert 5.0 < np.sqrt(noise_of_patches(noisy, 2, np.random.RandomState(0))) < 8.5
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_texture_that_differs_from_place_to_place_is_told_from_noise(seed):
+    rng = np.random.default_rng(seed)
+    texture = 100.0 * np.kron(rng.exponential(size=(20, 20)), np.ones((10, 10)))
+    noisy = np.sqrt(texture + 100.0) * rng.standard_normal((200, 200))
+    # texture and noise, which are alike in any one place, have a standard deviation of 14
+    assert_allclose(noise_of_patches(noisy, 2, np.random.RandomState(0)) ** 0.5, 10.0, rtol=0.08)
+
+
 def test_heavy_tails_that_chance_makes_are_not_taken_from_the_noise():
     rng = np.random.default_rng(0)
     for side, least in ((32, 0.75), (64, 0.9), (256, 0.96)):

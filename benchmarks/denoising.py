@@ -7,6 +7,7 @@ MiniBatchDictionaryLearning of scikit-learn, both with orthogonal matching pursu
 error of the noise) are told the noise; skprosper infers it. With ``--colour`` images that
 have it, and BM3D for colour. Prints PSNR in dB (after clipping to 0..255), mean and spread
 over the seeds of the noise, the seconds and the inferred noise, then means over the images.
+With ``--noise`` the inferred noise alone, in units of the true one.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from photographs import ASIDE, DEVELOPMENT, TEST, full_size, photograph
 from sklearn.decomposition import MiniBatchDictionaryLearning
 
 from skprosper.image import denoise, extract_patches, reconstruct_from_patches
+from skprosper.image.noise_level import noise_of_patches
 from skprosper.metrics import psnr
 
 # Of patches of 8 x 8; the gain is that of K-SVD denoising (Elad, Aharon 2006).
@@ -109,11 +111,29 @@ def table(sigma, names, methods, seeds, jobs, colour=False):
     print(f"{'mean':22}" + "".join(f"{value:7.2f}{'':13}" for value in np.mean(rows, axis=0)))
 
 
+def noise_table(names, sigmas, seeds, colour):
+    """Print the inferred noise in units of the true one."""
+    print(f"\n{'noise':22}" + "".join(f"{sigma:>14}" for sigma in sigmas))
+    errors = []
+    for name in names:
+        image = photograph(name, colour)
+        ratios = np.empty((len(sigmas), seeds))
+        for k, sigma in enumerate(sigmas):
+            for seed in range(seeds):
+                noisy = image + sigma * np.random.default_rng(seed).standard_normal(image.shape)
+                variance = noise_of_patches(noisy, 2, np.random.RandomState(0))
+                ratios[k, seed] = variance**0.5 / sigma
+        print(f"{name:22}" + "".join(f"{r.min():8.3f} {r.max():5.3f}" for r in ratios), flush=True)
+        errors.append(np.abs(np.log(ratios)).mean(axis=1))
+    print(f"{'mean error of the log':22}" + "".join(f"{e:14.3f}" for e in np.mean(errors, axis=0)))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", nargs="+", default=None, choices=TEST + DEVELOPMENT + ASIDE)
     parser.add_argument("--development", action="store_true")
     parser.add_argument("--colour", action="store_true")
+    parser.add_argument("--noise", action="store_true")
     parser.add_argument("--sigmas", nargs="+", type=int, default=[15, 25, 50])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--methods", nargs="+", default=["full", "fast", "BM3D"], choices=METHODS)
@@ -122,5 +142,8 @@ if __name__ == "__main__":
     chosen = options.images or (DEVELOPMENT + ASIDE if options.development else TEST)
     if options.colour:
         chosen = [name for name in chosen if full_size(name, colour=True).ndim == 3]
+    if options.noise:
+        noise_table(chosen, options.sigmas, options.seeds, options.colour)
+        raise SystemExit
     for level in options.sigmas:
         table(level, chosen, options.methods, options.seeds, options.jobs, options.colour)

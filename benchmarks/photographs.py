@@ -2,9 +2,9 @@
 
 They ship with scikit-image, scikit-learn, PyWavelets and matplotlib. The start values are
 learned from the development images; constants were chosen on those and on images aside,
-which the start values have not seen. Some constants of `denoise` are older: the share of
-the noise at which posterior means are taken, and what a component has to gain, were chosen
-on eight images of scikit-image, brick, page and gravel of the test set among them.
+which the start values have not seen. One rule of `denoise` is older: what a component has to
+gain was chosen on eight images of scikit-image, brick, page and gravel of the test set
+among them.
 """
 
 import numpy as np

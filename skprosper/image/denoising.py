@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from ..models import GaussianSparseCoding
 from ..priors import SpikeSlabPrior
 from .noise_level import noise_of_patches
-from .patches import check_patch_size, fitting, sides_like
+from .patches import check_patch_size, check_several, fitting, sides_like
 from .progress import as_one_task
 from .regions import alike, by_region, from_patches
 from .restoration import (
@@ -126,8 +126,8 @@ def denoise(
     Raises
     ------
     ValueError
-        If the image holds what is no finite number or is smaller than a patch, or has no
-        such ``channel_axis``.
+        If the image holds what is no finite number, is smaller than a patch or no larger, or
+        has no such ``channel_axis``.
 
     See Also
     --------
@@ -160,6 +160,7 @@ def denoise(
     if adaptive:
         patch_size = sides_like(_PATCH, n_space)
     patch_size = check_patch_size(patch_size, space, channel_axis)
+    check_several(patch_size, space)
     picture.check_values()
     random_state = check_random_state(random_state)
     variance = noise_variance

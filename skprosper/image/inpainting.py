@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .noise_level import noise_beside_holes
-from .patches import at_places, check_patch_size, fitting, sides_like
+from .patches import at_places, check_patch_size, check_several, fitting, sides_like
 from .progress import as_one_task
 from .regions import alike, by_region, from_patches
 from .restoration import CONSTRAINTS, Picture, drawn_patches, learned
@@ -142,6 +142,7 @@ def inpaint(
     budgets = _FAST if fast else _FULL
     smallest = sides_like(min(budgets), picture.n_space) if patch_size is None else patch_size
     smallest = check_patch_size(smallest, picture.space, channel_axis)
+    check_several(smallest, picture.space)
     if patch_size is None:
         budgets = {
             fitting(sides_like(side, picture.n_space), picture.space): budget

@@ -10,6 +10,8 @@ from .patches import at_places, fitting, sides_like, windows_of
 # Side of the patches that the noise is told from, and the share of the directions in which
 # they vary least.
 _NOISE_PATCH, _NOISE_SHARE = 5, 1 / 6
+# They fit so often along each side of an image, small ones are of smaller patches.
+_LEAST_TIMES = 3
 # Shapes of the gamma distribution of texture's variance. At the largest one texture has the
 # kurtosis of a Laplace distribution along one direction, less it is not taken to have.
 _TEXTURE_SHAPES = (0.05, 1.5)
@@ -137,7 +139,7 @@ def noise_of_patches(pixels, n_space, random_state):
     there are few others.
     """
     space = pixels.shape[:n_space]
-    side = fitting(sides_like(_NOISE_PATCH, n_space), space)
+    side = fitting(sides_like(_NOISE_PATCH, n_space), space, _LEAST_TIMES)
     n_places = np.prod([length - n + 1 for length, n in zip(space, side)])
     chosen = np.arange(n_places)
     if n_places > _MOST_PLACES:

@@ -212,6 +212,7 @@ def test_pure_noise_becomes_flat():
         (np.full((20, 20), np.nan), ValueError, "contains NaN"),
         (stripes(6), ValueError, "does not fit"),
         (np.arange(50.0), ValueError, "does not fit"),
+        (stripes(9)[:8, :8], ValueError, "a single patch of"),
         (np.array([["a", "b"]]), ValueError, "dtype <U1"),
     ],
 )
@@ -320,6 +321,23 @@ def test_texture_that_differs_from_place_to_place_is_told_from_noise(seed):
     noisy = np.sqrt(texture + 100.0) * rng.standard_normal((200, 200))
     # texture and noise, which are alike in any one place, have a standard deviation of 14
     assert_allclose(noise_of_patches(noisy, 2, np.random.RandomState(0)) ** 0.5, 10.0, rtol=0.08)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-100, 1.0, 1e100])
+@pytest.mark.parametrize("shape", [(2, 2), (4, 4), (5, 9), (3, 50), (20,), (3, 3, 3)])
+def test_a_small_image_has_a_noise_too(shape, scale):
+    noise = scale * np.random.default_rng(0).standard_normal(shape)
+    found = noise_of_patches(noise, len(shape), np.random.RandomState(0)) ** 0.5
+    assert 0.1 * noise.std() < found <= 1.5 * noise.std()
+
+
+@pytest.mark.parametrize("shape, patch_size", [((9, 9), None), ((6, 6), 3), ((20,), 4)])
+def test_a_patch_may_be_nearly_as_large_as_the_image(shape, patch_size):
+    noisy = with_noise(np.where(np.indices(shape).sum(axis=0) % 4 < 2, 50.0, 200.0))
+    denoised = denoise(noisy, patch_size=patch_size, **SETTINGS)
+    assert denoised.shape == shape
+    assert np.isfinite(denoised).all()
 
 
 def test_heavy_tails_that_chance_makes_are_not_taken_from_the_noise():

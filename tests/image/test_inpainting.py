@@ -157,6 +157,7 @@ def test_the_model_may_be_given():
         (np.where(holes((20, 20)), np.nan, 7.0), None, "image is constant, 7"),
         (np.where(holes((20, 20)), np.inf, 7.0), None, "infinity"),
         (stripes(6), np.zeros((6, 6), bool), "does not fit"),
+        (stripes(8), holes((8, 8)), "a single patch of"),
     ],
 )
 def test_bad_input(image, mask, message):

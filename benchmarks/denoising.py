@@ -144,6 +144,6 @@ if __name__ == "__main__":
         chosen = [name for name in chosen if full_size(name, colour=True).ndim == 3]
     if options.noise:
         noise_table(chosen, options.sigmas, options.seeds, options.colour)
-        raise SystemExit
-    for level in options.sigmas:
-        table(level, chosen, options.methods, options.seeds, options.jobs, options.colour)
+    else:
+        for level in options.sigmas:
+            table(level, chosen, options.methods, options.seeds, options.jobs, options.colour)

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from ..models import GaussianSparseCoding
 from ..priors import SpikeSlabPrior
 from .noise_level import noise_of_patches
-from .patches import check_patch_size, check_several, fitting, sides_like
+from .patches import check_patch_size, check_several, sides_like, wider
 from .progress import as_one_task
 from .regions import alike, by_region, from_patches
 from .restoration import (
@@ -76,13 +76,13 @@ def denoise(
     least [2]_ there is noise, of the same variance everywhere, and texture, of a variance that
     differs from patch to patch: maximum likelihood tells one from the other. Patches with
     exactly flat or saturated regions, such as black borders, hold no evidence of the noise.
-    In EM it stays as it is, or texture that no component explains would
-    count as noise. The fine model starts from many components of patches of natural
-    images, which ship with the package, and keeps those whose gain in log-likelihood
-    exceeds what their parameters cost: a component used by n patches of D pixels has to
-    gain more than D / (2 n) nats in each, and to be used by more than 16. No more patches
-    are learned from than learning needs, and no more than those of a region are held:
-    memory grows with the image alone.
+    In EM it stays as it is, or texture that no component explains would count as noise.
+    The fine model starts from many components of patches of natural images, which ship
+    with the package, and keeps those whose gain in log-likelihood exceeds what their
+    parameters cost: a component used by n patches of D pixels has to gain more than
+    D / (2 n) nats in each, and to be used by more than 16. No more patches are learned
+    from than learning needs, and no more than those of a region are held: memory grows
+    with the image alone.
 
     Parameters
     ----------
@@ -126,8 +126,8 @@ def denoise(
     Raises
     ------
     ValueError
-        If the image holds what is no finite number, is smaller than a patch or no larger, or
-        has no such ``channel_axis``.
+        If the image holds what is no finite number, is no larger than a patch, or has no
+        such ``channel_axis``.
 
     See Also
     --------
@@ -168,7 +168,7 @@ def denoise(
         variance = noise_of_patches(picture.pixels, n_space, random_state)
     picture.measure(variance)
     if adaptive and variance > picture.signal_variance:
-        patch_size = fitting(sides_like(_WIDE_PATCH, n_space), space)
+        patch_size = wider(sides_like(_WIDE_PATCH, n_space), patch_size, space)
     little, much = _SHRINKAGES
     shrinkage = much + (little - much) / (1.0 + variance / (_HALF_WAY * picture.signal_variance))
     # about 0: in float32 the digits are those of the signal
@@ -220,7 +220,8 @@ def denoise(
 def _smooth(pixels, patch_size, variance, budget, shrinkage, steps, n_jobs, random_state):
     """Return an image of posterior means under a coarse model, of patches twice as wide."""
     n_components, max_iter = budget
-    wide = fitting((2 * side for side in patch_size), pixels.shape[: len(patch_size)])
+    space = pixels.shape[: len(patch_size)]
+    wide = wider((2 * side for side in patch_size), patch_size, space)
     patches = drawn_patches(
         pixels, wide, random_state, smooth=pixels, most=MOST_PATCHES // _COARSE_SHARE
     )

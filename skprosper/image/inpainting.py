@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .noise_level import noise_beside_holes
-from .patches import at_places, check_patch_size, check_several, fitting, sides_like
+from .patches import at_places, check_patch_size, check_several, sides_like, wider
 from .progress import as_one_task
 from .regions import alike, by_region, from_patches
 from .restoration import CONSTRAINTS, Picture, drawn_patches, learned
@@ -117,7 +117,7 @@ def inpaint(
     Raises
     ------
     ValueError
-        If the image holds infinite values, no known values or but one, is smaller than a
+        If the image holds infinite values, no known values or but one, is no larger than a
         patch, or does not fit to ``mask`` or ``channel_axis``.
 
     See Also
@@ -145,7 +145,7 @@ def inpaint(
     check_several(smallest, picture.space)
     if patch_size is None:
         budgets = {
-            fitting(sides_like(side, picture.n_space), picture.space): budget
+            wider(sides_like(side, picture.n_space), smallest, picture.space): budget
             for side, budget in budgets.items()
         }
     else:

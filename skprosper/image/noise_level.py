@@ -10,10 +10,10 @@ from .patches import at_places, fitting, sides_like, windows_of
 # Side of the patches that the noise is told from, and the share of the directions in which
 # they vary least.
 _NOISE_PATCH, _NOISE_SHARE = 5, 1 / 6
-# They fit so often along each side of an image, small ones are of smaller patches.
+# Patches fit along each side of an image so often: those of small images are smaller.
 _LEAST_TIMES = 3
-# Shapes of the gamma distribution of texture's variance. At the largest one texture has the
-# kurtosis of a Laplace distribution along one direction, less it is not taken to have.
+# Least and largest shape of the gamma distribution of texture's variance. The larger, the nearer
+# is texture to a Gaussian: at the largest it has the kurtosis of a Laplace distribution.
 _TEXTURE_SHAPES = (0.05, 1.5)
 # Quantiles that stand for the energies of all patches, and for the variances of their texture.
 _QUANTILES, _TEXTURE_QUANTILES = 1000, 100
@@ -139,7 +139,9 @@ def noise_of_patches(pixels, n_space, random_state):
     there are few others.
     """
     space = pixels.shape[:n_space]
-    side = fitting(sides_like(_NOISE_PATCH, n_space), space, _LEAST_TIMES)
+    side = fitting(
+        sides_like(_NOISE_PATCH, n_space), (max(1, length // _LEAST_TIMES) for length in space)
+    )
     n_places = np.prod([length - n + 1 for length, n in zip(space, side)])
     chosen = np.arange(n_places)
     if n_places > _MOST_PLACES:

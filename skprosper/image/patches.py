@@ -233,15 +233,20 @@ def sides_like(side, n_space):
     return (max(2, round(side ** (2 / n_space))),) * n_space
 
 
-def fitting(sides, space, n_times=1):
-    """Return the sides of a patch, cut such that it fits n times and has several places."""
-    lengths = (max(1, min(length // n_times, length - 1)) for length in space)
-    return tuple(min(side, length) for side, length in zip(sides, lengths))
+def fitting(sides, space):
+    """Return the sides of a patch, cut to those of the image."""
+    return tuple(min(side, length) for side, length in zip(sides, space))
+
+
+def wider(sides, patch_size, space):
+    """Return the sides of a larger patch cut to the image, or else of one that has more places."""
+    sides = fitting(sides, space)
+    return tuple(patch_size) if sides == tuple(space) else sides
 
 
 def check_several(patch_size, space):
     """Check that an image has more patches than one, for a model to learn from."""
-    if all(side == length for side, length in zip(patch_size, space)):
+    if tuple(patch_size) == tuple(space):
         raise ValueError(
             f"An image of shape {tuple(space)} holds a single patch of {tuple(patch_size)}, of "
             "which no model can be learned. Use smaller patches: patch_size."

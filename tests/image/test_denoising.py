@@ -332,7 +332,9 @@ def test_a_small_image_has_a_noise_too(shape, scale):
     assert 0.1 * noise.std() < found <= 1.5 * noise.std()
 
 
-@pytest.mark.parametrize("shape, patch_size", [((9, 9), None), ((6, 6), 3), ((20,), 4)])
+@pytest.mark.parametrize(
+    "shape, patch_size", [((8, 9), None), ((9, 9), None), ((6, 6), 3), ((20,), 4)]
+)
 def test_a_patch_may_be_nearly_as_large_as_the_image(shape, patch_size):
     noisy = with_noise(np.where(np.indices(shape).sum(axis=0) % 4 < 2, 50.0, 200.0))
     denoised = denoise(noisy, patch_size=patch_size, **SETTINGS)

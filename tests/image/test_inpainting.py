@@ -165,6 +165,15 @@ def test_bad_input(image, mask, message):
         inpaint(image, mask)
 
 
+@pytest.mark.parametrize("shape, patch_size", [((8, 9), None), ((10, 10), None), ((20,), 4)])
+def test_a_patch_may_be_nearly_as_large_as_the_image(shape, patch_size):
+    image = np.where(np.indices(shape).sum(axis=0) % 4 < 2, 50.0, 200.0)
+    image[..., 3] = np.nan
+    inpainted = inpaint(image, patch_size=patch_size, fast=True, random_state=0)
+    assert inpainted.shape == shape
+    assert np.isfinite(inpainted).all()
+
+
 def test_bad_parameters():
     with pytest.raises(ValueError, match="noise_variance"):
         inpaint(stripes(20), noise_variance=-1.0)

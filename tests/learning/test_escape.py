@@ -63,6 +63,13 @@ def test_an_m_step_of_some_rows_leaves_the_others_and_raises_the_bound(estimator
         assert iteration(problem, all_rows, None)[0] > bound
 
 
+def escaped(problem, parameters, bound, em):
+    """Return what `escape` makes of parameters in at most 50 iterations."""
+    random_state = np.random.RandomState(0)
+    settings = dict(learn=LEARN, most=50, settled=1e-2, pace=0.0, random_state=random_state)
+    return escape(problem, parameters, bound, em, **settings)
+
+
 def test_moves_are_tried_on_a_sample_and_raise_the_bound_of_all_data():
     # two components are one bar, and one bar has none
     start = BARS.copy()
@@ -73,16 +80,8 @@ def test_moves_are_tried_on_a_sample_and_raise_the_bound_of_all_data():
         problem = problem_of(workers, model)
         parameters = model.set_params(max_iter=30).fit(X)._parameters()
         bound, _ = iteration(problem, parameters, None)
-        better, spent, last, n_tried = escape(
-            problem,
-            parameters,
-            bound,
-            partial(iteration, share=shares),
-            learn=LEARN,
-            most=50,
-            settled=1e-2,
-            pace=0.0,
-            random_state=np.random.RandomState(0),
+        better, spent, last, n_tried = escaped(
+            problem, parameters, bound, partial(iteration, share=shares)
         )
         after, _ = iteration(problem, better, None)
     assert after > bound + 0.1 and not last and n_tried == 1
@@ -98,17 +97,7 @@ def test_where_no_move_pays_there_is_none():
         problem = problem_of(workers, model)
         parameters = model._parameters()
         bound, _ = iteration(problem, parameters, None)
-        better, _, last, n_tried = escape(
-            problem,
-            parameters,
-            bound,
-            iteration,
-            learn=LEARN,
-            most=50,
-            settled=1e-2,
-            pace=0.0,
-            random_state=np.random.RandomState(0),
-        )
+        better, _, last, n_tried = escaped(problem, parameters, bound, iteration)
     assert better is None and last
 
 
@@ -126,17 +115,7 @@ def test_a_move_of_all_components_that_only_a_sample_likes_hides_no_other(monkey
     start = np.zeros((H, D))
     model = BinarySparseCoding(H, components_init=start, max_iter=0).fit(X)
     with Workers() as workers:
-        better, *_ = escape(
-            problem_of(workers, model),
-            model._parameters(),
-            0.0,
-            em,
-            learn=LEARN,
-            most=50,
-            settled=1e-2,
-            pace=0.0,
-            random_state=np.random.RandomState(0),
-        )
+        better, *_ = escaped(problem_of(workers, model), model._parameters(), 0.0, em)
     assert better.components[0, 0] == 2.0
 
 

@@ -33,6 +33,8 @@ from .vector_math import INLINE, LN2, exp, log, log2_below, maximum
 LEAST_VARIANCE = 1e-14
 # By how much the bound of a gain may exceed it: half the error of `log2_below`.
 _MARGIN = 0.03
+# Rows of the form that are completed together.
+_TILE = 4
 
 
 class Slabs(NamedTuple):
@@ -68,7 +70,7 @@ class Centre(NamedTuple):
 class Scratch(NamedTuple):
     """Memory of the search."""
 
-    factors: np.ndarray  # (kinds * H,)
+    factors: np.ndarray  # (kinds * H,), or more
     kept: np.ndarray  # (kinds * H,) 0 for the variables that are eliminated, else 1
     bounds: np.ndarray  # (H,)
     scaled: np.ndarray  # (H,) projections in scaled units, in the data's dtype
@@ -82,7 +84,7 @@ def make_scratch(slabs, dtype):
     """Allocate the `Scratch`, for data of this dtype."""
     n_latents, form_dtype = slabs.scale.size, slabs.coupling.dtype
     return Scratch(
-        np.empty(len(slabs.kinds) * n_latents, form_dtype),
+        np.empty(max(len(slabs.kinds) * n_latents, _TILE**2), form_dtype),
         np.empty(len(slabs.kinds) * n_latents, form_dtype),
         np.empty(n_latents, form_dtype),
         np.empty(n_latents, dtype),
@@ -421,16 +423,67 @@ def activate(slabs, holes, centre, n_active, h, scratch):
 
 @njit(**INLINE)
 def deactivate(u, slabs, holes, n, centre, n_active, h, scratch):
-    """Switch a latent off; return the log-joint relative to the state 0.
-
-    That is rare: all others are switched on anew.
-    """
+    """Switch a latent off; return the log-joint relative to the state 0."""
+    if len(centre.kinds) == 1:
+        drop_row(centre.rows, centre.support, centre.position, n_active, h)
+        return refresh(u, slabs, holes, n, centre, n_active - 1, h, scratch)
+    # the form is indefinite, rotations would not be stable: the others are switched on anew
     support, height, n_kept = centre.support, 0.0, 0
     start(u, slabs, holes, n, centre, scratch)
     for i in range(n_active):
         if support[i] != h:
             height += activate(slabs, holes, centre, n_kept, support[i], scratch)
             n_kept += 1
+    return height
+
+
+@njit(**INLINE)
+def drop_row(rows, support, position, n_active, h):
+    """Take an active latent out of the factor E.
+
+    F less what the elimination of the latent's multiplier takes away is -E^T (I - e e^T) E
+    with e the direction of E's column h: rotations of neighbouring rows bring e into the
+    last one, which goes.
+    """
+    for s in range(position[h], n_active - 1):
+        upper, lower = rows[s], rows[s + 1]
+        x, y = upper[h], lower[h]
+        size = np.sqrt(x * x + y * y)
+        cosine, sine = y / size, x / size
+        for v in range(upper.size):
+            x, y = upper[v], lower[v]
+            upper[v] = sine * y - cosine * x
+            lower[v] = cosine * y + sine * x
+        support[s] = support[s + 1]
+        position[support[s]] = s
+    position[h] = -1
+
+
+@njit(**INLINE)
+def refresh(u, slabs, holes, n, centre, n_active, h, scratch):
+    """Write what follows from the factor E without a latent; return the log-joint."""
+    linear, diagonal, rows = centre.linear, centre.diagonal[0], centre.rows
+    support, factors, height = centre.support, scratch.factors, 0.0
+    scratch.kept[h] = 1.0
+    precision = gram_row(slabs.precision, holes, h)
+    for s in range(n_active):
+        row, entry, mean = rows[s], rows.dtype.type(0.0), 0.0
+        for i in range(s + 1):
+            g = support[i]
+            entry += row[g] * precision[g]
+            mean += np.float64(row[g]) * np.float64(u[g])
+        row[h], factors[s] = entry, mean
+        root = np.float64(row[support[s]])
+        height += constant_of(slabs, support[s]) + 0.5 * mean * mean + np.log(root)
+    for v in range(linear.size):
+        linear[v], diagonal[v] = u[v], own_precision(slabs, holes, n, v)
+    for s in range(n_active):
+        linear[support[s]], diagonal[support[s]] = 0.0, 0.0
+    for s in range(n_active):
+        row, mean = rows[s], factors[s]
+        for v in range(linear.size):
+            linear[v] -= mean * row[v]
+            diagonal[v] -= row[v] * row[v]
     return height
 
 
@@ -467,11 +520,40 @@ def complete_rows(centre, n_active, factors):
     """Turn the rows of the factor into the rows F_A of the form."""
     n_kinds, rows, dtype = len(centre.kinds), centre.rows, centre.rows.dtype.type
     n_rows = n_kinds * n_active
-    for i in range(n_rows):
-        own = variable_of(centre, n_kinds, i)
-        for s in range(i, n_rows):
-            factors[s] = -sign_of(n_kinds, s, dtype) * rows[s, own]
-        add_rows(rows[i], factors[i], rows, factors, i + 1, n_rows)
+    for first in range(0, n_rows, _TILE):
+        stop = min(first + _TILE, n_rows)
+        for i in range(first, stop):
+            own = variable_of(centre, n_kinds, i)
+            for s in range(i, stop):
+                factors[s] = -sign_of(n_kinds, s, dtype) * rows[s, own]
+            add_rows(rows[i], factors[i], rows, factors, i + 1, stop)
+        for start in range(stop, n_rows, _TILE):
+            for i in range(_TILE):
+                own = variable_of(centre, n_kinds, first + i)
+                for j in range(_TILE):
+                    s, x = start + j, dtype(0.0)
+                    if s < n_rows:
+                        x = -sign_of(n_kinds, s, dtype) * rows[s, own]
+                    factors[_TILE * i + j] = x
+            add_tile(rows, first, start, n_rows - 1, factors)
+
+
+@njit(**INLINE)
+def add_tile(rows, first, start, last, factors):
+    """Add multiples of four rows to each of four others: every number is loaded once for four."""
+    x0, x1, x2, x3 = rows[first], rows[first + 1], rows[first + 2], rows[first + 3]
+    y0, y1 = rows[start], rows[min(start + 1, last)]
+    y2, y3 = rows[min(start + 2, last)], rows[min(start + 3, last)]
+    a0, a1, a2, a3 = factors[0], factors[1], factors[2], factors[3]
+    b0, b1, b2, b3 = factors[4], factors[5], factors[6], factors[7]
+    c0, c1, c2, c3 = factors[8], factors[9], factors[10], factors[11]
+    d0, d1, d2, d3 = factors[12], factors[13], factors[14], factors[15]
+    for v in range(x0.size):
+        p, q, r, t = y0[v], y1[v], y2[v], y3[v]
+        x0[v] += a0 * p + a1 * q + a2 * r + a3 * t
+        x1[v] += b0 * p + b1 * q + b2 * r + b3 * t
+        x2[v] += c0 * p + c1 * q + c2 * r + c3 * t
+        x3[v] += d0 * p + d1 * q + d2 * r + d3 * t
 
 
 @njit(**INLINE)

@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from ..models import GaussianSparseCoding
 from ..priors import SpikeSlabPrior
+from ..validation import ROUNDING_FLOOR
 from .noise_level import noise_of_patches
 from .patches import check_patch_size, check_several, sides_like, wider
 from .progress import as_one_task
@@ -40,6 +41,8 @@ _LEAST_PATCHES = 32
 _LEAST_USES = 16
 # Noise of a smaller share of the variance needs the digits of float64.
 _FLOAT32_NOISE = 1e-3
+# Deviations of images that float32 serves; the slabs of weak components are far narrower.
+_FLOAT32_DEVIATIONS = 1e-6, 1e12
 
 
 @validate_params(
@@ -167,6 +170,13 @@ def denoise(
     if variance is None:
         variance = noise_of_patches(picture.pixels, n_space, random_state)
     picture.measure(variance)
+    least = ROUNDING_FLOOR["float64"] * picture.signal_variance
+    if variance < least:
+        raise ValueError(
+            f"noise_variance={noise_variance:g} is too small for an image with a variance of "
+            f"{picture.signal_variance:.3g}: rounding errors would outweigh it. Give {least:.3g} "
+            "or more; an image with less noise needs no denoising."
+        )
     if adaptive and variance > picture.signal_variance:
         patch_size = wider(sides_like(_WIDE_PATCH, n_space), patch_size, space)
     little, much = _SHRINKAGES
@@ -174,7 +184,9 @@ def denoise(
     # about 0: in float32 the digits are those of the signal
     picture.shift = -picture.pixels.mean(dtype=np.float64)
     pixels = picture.pixels + picture.shift
-    if variance > _FLOAT32_NOISE * picture.signal_variance:
+    low, high = _FLOAT32_DEVIATIONS
+    digits = variance > _FLOAT32_NOISE * picture.signal_variance
+    if digits and low < picture.signal_variance**0.5 < high:
         pixels = pixels.astype(np.float32)
     budget = _FAST if fast else _FULL
 
@@ -255,9 +267,8 @@ def _pruned(model, patches, max_iter, steps):
     gain = 0.5 * (signal - 1.0) - 0.5 * np.log(np.maximum(signal, 1.0)) + odds
     excess = gain * n_patches - 0.5 * n_features
     kept = np.flatnonzero((excess > 0.0) & (n_patches > _LEAST_USES))
-    if len(kept) == 0:
-        kept = np.argsort(excess)[-1:]
-    if len(kept) == len(excess):
+    # none pays where there is more noise than image: the slabs are narrow then, and harmless
+    if len(kept) in (0, len(excess)):
         return model
     model.set_params(
         n_components=len(kept),

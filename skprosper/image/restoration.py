@@ -91,6 +91,13 @@ class Picture:
         self.least, self.most = np.nanmin(pixels), np.nanmax(pixels)
         if self.least == self.most:
             raise ValueError(f"image is constant, {self.least:g}: there is nothing to learn.")
+        if self.channel_axis is not None:
+            empty = np.isnan(pixels).reshape(-1, pixels.shape[-1]).all(axis=0)
+            if empty.any():
+                raise ValueError(
+                    f"image has no known value in channel {empty.argmax()}: there is nothing to "
+                    "learn of it. Leave the channel out."
+                )
         check_magnitude(pixels[~np.isnan(pixels)], "image")
 
     def measure(self, noise_variance):

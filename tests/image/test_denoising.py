@@ -75,10 +75,11 @@ def test_patches_are_wider_where_noise_prevails():
         assert model.n_features_in_ == side**2
 
 
-def test_the_unit_of_an_image_does_not_matter():
+@pytest.mark.parametrize("unit, level", [(255.0, -765.0), (1e-30, 0.0), (1e30, 100.0)])
+def test_the_unit_of_an_image_does_not_matter(unit, level):
     noisy = with_noise(stripes())
-    scaled = denoise(noisy / 255 - 3, **SETTINGS)
-    difference = np.abs(255 * (scaled + 3) - denoise(noisy, **SETTINGS))
+    scaled = denoise((noisy + level) / unit, **SETTINGS)
+    difference = np.abs(unit * scaled - level - denoise(noisy, **SETTINGS))
     assert difference.mean() < 0.02 * 20.0  # of the noise: a component more or less may be kept
 
 
@@ -198,6 +199,12 @@ def test_an_image_without_noise_stays_as_it_is():
     assert psnr(denoise(clean, **SETTINGS), clean, 255) > 40
 
 
+def test_much_more_noise_than_image_leaves_its_mean():
+    image = stripes()
+    denoised = denoise(image, noise_variance=1e6 * image.var(), **SETTINGS)
+    assert_allclose(denoised, image.mean(), atol=0.1 * image.std())
+
+
 def test_pure_noise_becomes_flat():
     noise = 100.0 + with_noise(np.zeros((64, 64)), 10.0)
     denoised = denoise(noise, **SETTINGS)
@@ -228,6 +235,7 @@ def test_bad_images(image, error, message):
         (dict(fast="very"), "fast"),
         (dict(estimator=3), "estimator"),
         (dict(callbacks=3), "callbacks"),
+        (dict(noise_variance=1e-9), "noise_variance=1e-09 is too small .* Give 5.*e-08 or more"),
     ],
 )
 def test_bad_parameters(params, message):

@@ -179,6 +179,12 @@ def test_bad_parameters():
         inpaint(stripes(20), noise_variance=-1.0)
 
 
+def test_a_channel_without_a_known_value_is_told():
+    image = np.stack([stripes(20), np.full((20, 20), np.nan), stripes(20)])
+    with pytest.raises(ValueError, match="no known value in channel 1"):
+        inpaint(image, channel_axis=0)
+
+
 def test_a_model_that_fills_nothing_is_told():
     class Blank(BinarySparseCoding):
         def reconstruct(self, X):

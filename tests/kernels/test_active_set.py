@@ -52,7 +52,12 @@ def form(components, y, variance, latents, dropped, full=False):
     )
     scratch = active_set.make_scratch(slabs, np.dtype(float))
     n_active, height = switched(
-        scale * (components @ y), slabs, centre, scratch, np.array(latents), np.array(dropped, np.int64)
+        scale * (components @ y),
+        slabs,
+        centre,
+        scratch,
+        np.array(latents),
+        np.array(dropped, np.int64),
     )
     order = [centre.position[h] for h in latents if h not in dropped]
     assert sorted(order) == list(range(n_active))

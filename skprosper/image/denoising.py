@@ -130,7 +130,7 @@ def denoise(
     ------
     ValueError
         If the image holds what is no finite number, is no larger than a patch, or has no
-        such ``channel_axis``.
+        such ``channel_axis``, or if ``noise_variance`` is less than rounding errors are.
 
     See Also
     --------
@@ -173,7 +173,7 @@ def denoise(
     least = ROUNDING_FLOOR["float64"] * picture.signal_variance
     if variance < least:
         raise ValueError(
-            f"noise_variance={noise_variance:g} is too small for an image with a variance of "
+            f"noise_variance={variance:g} is too small for an image with a variance of "
             f"{picture.signal_variance:.3g}: rounding errors would outweigh it. Give {least:.3g} "
             "or more; an image with less noise needs no denoising."
         )

@@ -117,8 +117,8 @@ def inpaint(
     Raises
     ------
     ValueError
-        If the image holds infinite values, no known values or but one, is no larger than a
-        patch, or does not fit to ``mask`` or ``channel_axis``.
+        If the image holds infinite values, no known values or but one, in a channel none, is
+        no larger than a patch, or does not fit to ``mask`` or ``channel_axis``.
 
     See Also
     --------

@@ -15,6 +15,8 @@ from .noise import raised_to
 
 # A probability of exactly 0 or 1 could never be left again.
 PROBABILITY_FLOOR = 1e-10
+# What may be given: what was learned there is rounded.
+_LEAST_GIVEN = PROBABILITY_FLOOR * (1.0 - 1e-6)
 # Least variance of a slab in units of its mean square.
 SLAB_FLOOR = 1e-8
 # Slabs that shrink to nothing keep a variance that has an inverse.
@@ -165,9 +167,10 @@ def _checked_probability(probability, n_components=None):
             f"probability of the prior has shape {np.shape(probability)}; give one "
             f"number, or one for each of the {n_components} components."
         )
-    if not np.all((active > 0) & (active < 1)):
+    if not np.all((active >= _LEAST_GIVEN) & (1.0 - active >= _LEAST_GIVEN)):
         raise ValueError(
-            f"probability of the prior must lie strictly between 0 and 1; got {probability!r}."
+            f"probability of the prior must lie between {PROBABILITY_FLOOR:g} and "
+            f"1 - {PROBABILITY_FLOOR:g}; got {probability!r}."
         )
     return active
 
@@ -180,8 +183,8 @@ class BinaryPrior(_ValuedPrior):
     Parameters
     ----------
     probability : float or array-like of shape (n_components,), default=None
-        Probability pi of being active at the start of EM, inside (0, 1): one number, or
-        with ``tied=False`` one for each latent. None starts with two latents active on
+        Probability pi of being active at the start of EM, 1e-10 to 1 - 1e-10: one number,
+        or with ``tied=False`` one for each latent. None starts with two latents active on
         average.
 
     tied : bool, default=False
@@ -229,8 +232,8 @@ class TernaryPrior(_ValuedPrior):
     Parameters
     ----------
     probability : float or array-like of shape (n_components,), default=None
-        Probability pi of being active, of either sign, at the start of EM, inside
-        (0, 1): one number, or with ``tied=False`` one for each latent. None starts with
+        Probability pi of being active, of either sign, at the start of EM, 1e-10
+        to 1 - 1e-10: one number, or with ``tied=False`` one for each latent. None starts with
         two latents active on average.
 
     tied : bool, default=False
@@ -284,7 +287,7 @@ class DiscretePrior(_ValuedPrior):
         fixed.
 
     probabilities : array-like of shape (n_values,) or (n_values, n_components), default=None
-        Probability of each value at the start of EM, all above 0, summing to one: for
+        Probability of each value at the start of EM, 1e-10 at least, summing to one: for
         all latents, or with ``tied=False`` for each. None starts with two latents active
         on average, every active value alike.
 
@@ -355,10 +358,11 @@ class DiscretePrior(_ValuedPrior):
                 f"latents or of each of the {n_components}."
             )
         p = p[:, None] if p.ndim == 1 else p
-        if not np.all(p > 0) or np.any(abs(p.sum(axis=0) - 1.0) > 1e-6):
+        if not np.all(p >= _LEAST_GIVEN) or np.any(abs(p.sum(axis=0) - 1.0) > 1e-6):
             total = p.sum(axis=0)
             raise ValueError(
-                "probabilities of the prior must be above 0 and sum to one; got "
+                f"probabilities of the prior must be {PROBABILITY_FLOOR:g} at least and sum to "
+                "one; got "
                 f"{self.probabilities!r}, which sums to {total[np.argmax(abs(total - 1.0))]:g}."
             )
         return p[values != 0.0]
@@ -393,7 +397,7 @@ class SpikeSlabPrior(BaseEstimator):
     Parameters
     ----------
     probability : float or array-like of shape (n_components,), default=None
-        Probability pi of being active at the start of EM, inside (0, 1); learned for
+        Probability pi of being active at the start of EM, 1e-10 to 1 - 1e-10; learned for
         each latent. None starts with two latents active on average.
 
     mean : float or array-like of shape (n_components,), default=0.0

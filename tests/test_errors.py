@@ -76,7 +76,7 @@ def test_bad_data(data, message):
         (dict(annealing="slow"), "annealing.*slow"),
         (dict(prior=BinaryPrior(1.5)), "probability.*1.5"),
         (dict(prior=BinaryPrior([0.1, 0.2, 0.3])), "one for each of the 2 components"),
-        (dict(prior=TernaryPrior([0.1, 1.2])), "strictly between 0 and 1"),
+        (dict(prior=TernaryPrior([0.1, 1.2])), "between 1e-10 and 1 - 1e-10"),
         (dict(prior=DiscretePrior((1, 2))), "must hold 0"),
         (dict(prior=DiscretePrior((0, 0, 1))), "must not repeat"),
         (dict(prior=DiscretePrior((0, 1, np.nan))), "finite numbers"),

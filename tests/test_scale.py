@@ -19,7 +19,7 @@ from skprosper.datasets import load_image_patches, make_bars, make_spectrograms
 from skprosper.image import denoise
 from skprosper.learning.moments import data_moments, data_squares
 from skprosper.metrics import psnr
-from skprosper.priors import DiscretePrior, SpikeSlabPrior
+from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior, TernaryPrior
 
 pytestmark = pytest.mark.filterwarnings("ignore:What was learned is at a limit")
 
@@ -224,9 +224,24 @@ def test_annealing_with_any_noise_leaves_finite_parameters(noisy, prior):
     assert np.all(np.isfinite(fitted.lower_bounds_)) and np.all(np.isfinite(fitted.components_))
 
 
-def test_a_probability_next_to_nothing_is_a_start():
-    fitted = SparseCoding(6, prior=SpikeSlabPrior(1e-300), max_iter=5).fit(X)
-    assert np.all(np.isfinite(fitted.components_))
+@pytest.mark.parametrize("prior", [BinaryPrior, TernaryPrior, SpikeSlabPrior])
+@pytest.mark.parametrize("probability", [1e-300, 1.0 - 1e-12])
+def test_a_probability_beyond_what_is_learned_is_told(prior, probability):
+    with pytest.raises(ValueError, match="between 1e-10 and 1 - 1e-10"):
+        SparseCoding(6, prior=prior(probability), learn=("components",)).fit(X)
+
+
+def two_valued(probability):
+    return DiscretePrior((0, 2), (1.0 - probability, probability))
+
+
+@pytest.mark.parametrize("prior", [BinaryPrior, TernaryPrior, SpikeSlabPrior, two_valued])
+@pytest.mark.parametrize("probability", [1e-10, 1.0 - 1e-10])
+def test_what_was_learned_at_the_floor_may_be_given(prior, probability):
+    params = dict(components_init=X[:6], max_iter=0)
+    fitted = SparseCoding(6, prior=prior(probability), **params).fit(X)
+    again = SparseCoding(6, prior=fitted.prior_, **params).fit(X)
+    assert_allclose(again.prior_.activity(6), probability, rtol=1e-6)
 
 
 @pytest.mark.parametrize("noise", ["diagonal", "full"])

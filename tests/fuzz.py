@@ -171,7 +171,7 @@ def one_or_each(draw, values, n):
 def priors(draw, n):
     """Draw a prior for n latents."""
     cls = draw(st.sampled_from([BinaryPrior, TernaryPrior, DiscretePrior, SpikeSlabPrior]))
-    p = one_or_each(draw, st.sampled_from([1e-300, 1e-9, 0.1, 0.3, 0.9, 1.0 - 1e-12]), n)
+    p = one_or_each(draw, st.sampled_from([1e-300, 1e-10, 1e-9, 0.1, 0.3, 0.9, 1.0 - 1e-10]), n)
     p = draw(st.sampled_from([None, p]))
     if cls is SpikeSlabPrior:
         mean = one_or_each(draw, st.sampled_from([0.0, 0.0, 1.0, -3.0, 1e4]), n)

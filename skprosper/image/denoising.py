@@ -183,10 +183,9 @@ def denoise(
     shrinkage = much + (little - much) / (1.0 + variance / (_HALF_WAY * picture.signal_variance))
     # about 0: in float32 the digits are those of the signal
     picture.shift = -picture.pixels.mean(dtype=np.float64)
-    pixels = picture.pixels + picture.shift
-    low, high = _FLOAT32_DEVIATIONS
-    digits = variance > _FLOAT32_NOISE * picture.signal_variance
-    if digits and low < picture.signal_variance**0.5 < high:
+    pixels = picture.pixels.astype(np.float64) + picture.shift
+    deviation, (low, high) = picture.signal_variance**0.5, _FLOAT32_DEVIATIONS
+    if variance > _FLOAT32_NOISE * picture.signal_variance and low < deviation < high:
         pixels = pixels.astype(np.float32)
     budget = _FAST if fast else _FULL
 

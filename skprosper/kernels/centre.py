@@ -26,6 +26,8 @@ from .vector_math import INLINE, JIT, maximum
 
 # Latents of a block whose best gain is kept, such that taking one costs no pass over all.
 _BLOCK = 16
+# Active latents up to which a pass over the pixels for each is faster than one for all.
+_FEW = 6
 # Terms that differ by less than this share are equal but for rounding errors. In single
 # precision it is less than what `steadied` keeps components apart by.
 _TIED, _TIED_SINGLE = 1e-8, 5e-7
@@ -205,15 +207,37 @@ def rise_of_value(y, search, h, component, v):
 
 
 @njit(**INLINE)
+def write_drops(y, search, n_active):
+    """Write what switching the active latents off adds to -|y - ybar|^2 / 2."""
+    known, drops, top, second, top_by = (
+        search.known,
+        search.drops,
+        search.top,
+        search.second,
+        search.top_by,
+    )
+    half, zero = y.dtype.type(0.5), y.dtype.type(0.0)
+    if n_active <= _FEW:
+        for p in range(n_active):
+            h, total = known[p], zero
+            for d in range(y.size):
+                m, r = top[d], second[d]
+                drop = (r - m) * (y[d] - half * (r + m))
+                total += drop if top_by[d] == h else zero
+            drops[h] = np.float64(total)
+        return
+    for p in range(n_active):
+        drops[known[p]] = 0.0
+    for d in range(y.size):
+        m, r = top[d], second[d]
+        drops[top_by[d]] += np.float64((r - m) * (y[d] - half * (r + m)))
+
+
+@njit(**INLINE)
 def active_rises(model, y, search, n_active):
     """Write what all changes of the active latents bring."""
     kinds, known, rises, drops = search.kinds, search.known, search.rises, search.drops
-    for p in range(n_active):
-        drops[known[p]] = 0.0
-    half = y.dtype.type(0.5)
-    for d in range(y.size):
-        m, r = search.top[d], search.second[d]
-        drops[search.top_by[d]] += np.float64((r - m) * (y[d] - half * (r + m)))
+    write_drops(y, search, n_active)
     for p in range(n_active):
         h = known[p]
         now = kinds[h]
@@ -274,11 +298,11 @@ def explain(model, holes, search, h, before, after):
 
 
 @njit(**INLINE)
-def screen(model, search, n_active):
+def screen(model, search, n_active, n_screened):
     """Write the inactive latents that are looked at; return how many are known then."""
     kinds, known, gains = search.kinds, search.known, search.scores[0]
-    n_known = n_active + min(model.n_screened, kinds.size - n_active)
-    if model.n_screened < kinds.size:
+    n_known = n_active + min(n_screened, kinds.size - n_active)
+    if n_screened < kinds.size:
         estimate(model, search)
         for p in range(n_active):
             gains[known[p]] = -np.inf
@@ -447,8 +471,10 @@ def climb(model, holes, y, projection, search, energy):
     n_active, n_known = place_at(model, holes, projection, search), 0
     # rounding could turn a state round in circles: any state may be a centre
     n_left = 4 * kinds.size + 16
+    # from the state 0 the estimates are exact: the best of them is the first step
+    alone = n_active == 0 and not model.bottom and model.n_screened < kinds.size
     while True:
-        n_known = screen(model, search, n_active)
+        n_known = screen(model, search, n_active, 1 if alone else model.n_screened)
         active_rises(model, y, search, n_active)
         inactive_rises(model, y, projection, search, n_active, n_known)
         if model.bottom:
@@ -457,7 +483,11 @@ def climb(model, holes, y, projection, search, energy):
         place, rise = best_known(search, n_known, energy, slack)
         tie = slack * (1.0 + abs(energy + rise))
         if rise <= tie or n_left == 0:
-            break
+            if not alone:
+                break
+            alone = False  # the others are asked for at the end
+            continue
+        alone = False
         n_left -= 1
         h = known[place]
         now, kind = kinds[h], np.int64(0)

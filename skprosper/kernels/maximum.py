@@ -423,7 +423,7 @@ def walk_wins(trees, point, work):
     n_states = point.last - point.first
     work.won[:] = 0.0
     left[0] = weights[0]
-    margin = margin_of(work.y)
+    margin, zero = margin_of(work.y), work.y.dtype.type(0.0)
     open_depth = np.int64(0)
     for s in range(1, n_states + 1):
         depth = np.int64(trees.depths[point.first + s]) if s < n_states else 1
@@ -441,6 +441,14 @@ def walk_wins(trees, point, work):
         if s < n_states and work.subtotals[s] > 0.0:
             item = trees.items[point.first + s]
             parent, term, mean = means[depth - 1], terms[item], means[depth]
+            if work.subtotals[s] == weights[s]:  # no state beyond it matters
+                q, won, rest = left.dtype.type(weights[s]), work.won[item], left[depth - 1]
+                for d in range(mean.size):
+                    rival = margin * abs(parent[d])
+                    wins = abs(term[d]) > rival
+                    won[d] += q if wins or rival == 0.0 else zero
+                    rest[d] += zero if wins else q
+                continue
             left[depth] = weights[s]
             for d in range(mean.size):
                 mean[d] = term[d] if abs(term[d]) > abs(parent[d]) else parent[d]

@@ -22,9 +22,12 @@ def rank_magnitudes(magnitude, rank):
     for i in range(1, order.size + 1):
         if i < order.size and magnitude[order[i]] <= (1.0 + _TIED) * magnitude[order[i - 1]]:
             continue
-        group = np.sort(order[first:i])
-        for j in range(group.size):
-            rank[i - 1 - j] = group[j]
+        if i - first == 1:
+            rank[first] = order[first]
+        else:
+            group = np.sort(order[first:i])
+            for j in range(group.size):
+                rank[i - 1 - j] = group[j]
         first = i
 
 

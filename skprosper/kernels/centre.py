@@ -209,13 +209,8 @@ def rise_of_value(y, search, h, component, v):
 @njit(**INLINE)
 def write_drops(y, search, n_active):
     """Write what switching the active latents off adds to -|y - ybar|^2 / 2."""
-    known, drops, top, second, top_by = (
-        search.known,
-        search.drops,
-        search.top,
-        search.second,
-        search.top_by,
-    )
+    known, drops = search.known, search.drops
+    top, second, top_by = search.top, search.second, search.top_by
     half, zero = y.dtype.type(0.5), y.dtype.type(0.0)
     if n_active <= _FEW:
         for p in range(n_active):
@@ -482,12 +477,12 @@ def climb(model, holes, y, projection, search, energy):
         best_kinds(model, search, n_known)
         place, rise = best_known(search, n_known, energy, slack)
         tie = slack * (1.0 + abs(energy + rise))
-        if rise <= tie or n_left == 0:
-            if not alone:
-                break
-            alone = False  # the others are asked for at the end
-            continue
+        stuck = rise <= tie or n_left == 0
+        if stuck and not alone:
+            break
         alone = False
+        if stuck:
+            continue  # the changes of the others are asked for at the end
         n_left -= 1
         h = known[place]
         now, kind = kinds[h], np.int64(0)

@@ -66,6 +66,20 @@ def test_public_methods_equal_enumeration(superposition, prior, truncation, n_co
         assert_allclose(q, p.q.max(), **EXACT)
 
 
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("superposition", MAXIMA)
+def test_more_latents_than_a_search_looks_at_equal_enumeration(superposition, prior):
+    params = dict(n_candidates=3, max_changes=2)
+    estimator, model, X = problem(prior, superposition, n_components=20, n_features=12, **params)
+    if superposition == "maximum":
+        X = 1.5 * np.abs(X)
+    expected = posteriors(model, X, 3, 2)
+    assert max((p.mean > 0.5).sum() for p in expected) > 1
+    assert_allclose(estimator.score_samples(X), [p.log_evidence for p in expected], **EXACT)
+    assert_allclose(estimator.transform(X), [p.mean for p in expected], **EXACT)
+    assert_allclose(estimator.reconstruct(X), [p.reconstruction for p in expected], **EXACT)
+
+
 @pytest.mark.parametrize("truncation", ["pursuit", "best, core"])
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("superposition", MAXIMA)

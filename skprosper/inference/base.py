@@ -257,7 +257,8 @@ class LinearGaussianEStep:
         for rows, x in blocks(X, self.offset, self.dtype):
             np.matmul(x, self.projection.T, out=result[rows])
             evidence, ones = np.empty(len(x)), np.ones(len(x))
-            self._infer(result[rows], ones, sums, evidence, kind == "probability")
+            probability = kind == "probability"
+            self._infer(result[rows], ones, sums, evidence, probability, moments=False)
         return result
 
     def reconstruct(self, X):

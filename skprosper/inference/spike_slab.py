@@ -95,7 +95,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
             second=np.zeros((kinds, H, H)),
         )
 
-    def _infer(self, codes, weights, sums, evidence, probability=False, holes=None):
+    def _infer(self, codes, weights, sums, evidence, probability=False, holes=None, moments=True):
         return kernel.expectations(
             codes,
             weights,
@@ -104,6 +104,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
             *self.truncation,
             probability,
             self.negligible,
+            moments,
             sums,
             evidence,
             holes,

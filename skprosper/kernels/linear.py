@@ -308,9 +308,9 @@ def spread_change(h, k, q, values, kind, probability, change, counts):
 
 
 @njit(**LEAN)
-def spread_half(states, half, model, kinds, weight, probability, change, counts, second):
-    """Add the moments of one half of the candidates to the results."""
-    members, steps, sums, features = half.members, half.steps, half.sums, states.features
+def spread_half(states, half, model, kinds, weight, probability, change, counts):
+    """Add the first moments of one half of the candidates to the results."""
+    members, sums, features = half.members, half.sums, states.features
     f = 0
     for i in range(members.size):
         h = members[i]
@@ -318,8 +318,21 @@ def spread_half(states, half, model, kinds, weight, probability, change, counts,
             q = weight * dot(features[f], sums)
             spread_change(h, k, q, model.values, kinds[h], probability, change, counts)
             f += 1
-        for j in range(i):
-            add_pair(second, members[j], h, weight * dot_of_three(steps[i], steps[j], sums))
+
+
+@njit(**LEAN)
+def add_pairs(left, right, products, weight, second):
+    """Add the second moments of the candidates."""
+    for half in (left, right):
+        members, steps = half.members, half.steps
+        for i in range(members.size):
+            for j in range(i):
+                together = weight * dot_of_three(steps[i], steps[j], half.sums)
+                add_pair(second, members[j], members[i], together)
+    for i in range(left.members.size):
+        for j in range(right.members.size):
+            together = weight * dot(products[i], right.steps[j])
+            add_pair(second, left.members[i], right.members[j], together)
 
 
 @njit(**SUM)
@@ -332,8 +345,8 @@ def dot_of_three(x, y, z):
 
 
 @njit(**LEAN)
-def spread_centre(centre, n_active, values, weight, probability, change, counts, second):
-    """Add the centre's own value to what the latents change by on average.
+def add_centre(centre, n_active, values, weight, change, second):
+    """Add the second moments of the centre and what the latents change by on average.
 
     With s = s* + c, <s s^T> is s* s*^T + s* <c>^T + <c> s*^T + <c c^T>: the last is there.
     """
@@ -347,6 +360,11 @@ def spread_centre(centre, n_active, values, weight, probability, change, counts,
         for j in range(i):
             g = centre.support[j]
             row[g] += weight * v * np.float64(values[centre.kinds[g]])
+
+
+@njit(**LEAN)
+def spread_centre(centre, n_active, values, weight, probability, change, counts):
+    """Add the centre's own value to what the latents change by on average."""
     for i in range(n_active):
         h = centre.support[i]
         change[h] += weight * (1.0 if probability else np.float64(values[centre.kinds[h]]))
@@ -365,6 +383,7 @@ def expectations(
     probability,
     cutoff,
     negligible,
+    moments,
     second,
     counts,
     evidence,
@@ -388,6 +407,8 @@ def expectations(
     negligible : float
         Posterior weight below which a state that differs from the centre in a latent
         that is no candidate is left out of everything but the evidence.
+    moments : bool
+        Whether ``second`` is added to.
     second : (H, H) float64 array
         Added to: entries (i, j) and (j, i), i != j, sum to sum <s_i s_j>.
     counts : (K, H) float64 array
@@ -408,7 +429,7 @@ def expectations(
     sums = second.reshape((1, n_latents, n_latents))
     own = moments_of_point(holes, sums, counts)
     squares = model.values.astype(np.float64) ** 2
-    limits = n_candidates, best, pursuit, probability, cutoff, negligible
+    limits = n_candidates, best, pursuit, probability, cutoff, negligible, moments
     return add_points(
         codes, weights, model, states, limits, sums, counts, own, squares, evidence, holes, memory
     )
@@ -423,7 +444,7 @@ def add_points(
     gram, values, bias = model
     n_values = values.size
     left_states, right_states, n_right = states
-    n_candidates, best, pursuit, probability, cutoff, negligible = limits
+    n_candidates, best, pursuit, probability, cutoff, negligible, moments = limits
     centre, left, right, field, products, row, singles, core, change = memory
     own_second, own_counts = own
     n_nonzero, n_active = 0, 0
@@ -443,6 +464,9 @@ def add_points(
         # All changes of one latent at once; the candidates' own are counted above.
         total += weigh_singles(model, centre, n_active, reference, singles, core)
         evidence[n] = height + reference + np.log(total)
+        if holes is None and weights[n] == 0.0:
+            code[:] = 0.0
+            continue
         floor = negligible * total
         weight = weights[n] / total
         change[:] = 0.0
@@ -459,27 +483,12 @@ def add_points(
                 if core[i, k] > floor:
                     q = weight * core[i, k]
                     spread_change(h, k, q, values, kinds[h], probability, change, own_counts)
-        spread_half(
-            left_states, left, model, kinds, weight, probability, change, own_counts, own_second[0]
-        )
-        spread_half(
-            right_states,
-            right,
-            model,
-            kinds,
-            weight,
-            probability,
-            change,
-            own_counts,
-            own_second[0],
-        )
-        for i in range(left.members.size):
-            for j in range(right.members.size):
-                together = weight * dot(products[i], right.steps[j])
-                add_pair(own_second[0], left.members[i], right.members[j], together)
-        spread_centre(
-            centre, n_active, values, weights[n], probability, change, own_counts, second[0]
-        )
+        spread_half(left_states, left, model, kinds, weight, probability, change, own_counts)
+        spread_half(right_states, right, model, kinds, weight, probability, change, own_counts)
+        if moments:
+            add_pairs(left, right, products, weight, own_second[0])
+            add_centre(centre, n_active, values, weights[n], change, second[0])
+        spread_centre(centre, n_active, values, weights[n], probability, change, own_counts)
         note_centre(holes, n, values, kinds, support, n_active)
         collect_point(
             holes,

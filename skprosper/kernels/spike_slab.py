@@ -651,7 +651,7 @@ def spread_active(centre, slabs, n_active, weight, probability, moments, active,
     """
     n_latents, n_kinds = centre.gains.size, len(centre.kinds)
     z, linear, support, rows = n_kinds - 1, centre.linear, centre.support, centre.rows
-    off, shift, pull, total = active.off, active.shift, active.pull, active.total
+    off, shift = active.off, active.shift
     off[:] = moments.first
     for s in range(n_kinds * n_active):
         off[variable_of(centre, n_kinds, s)] = 0.0
@@ -670,6 +670,15 @@ def spread_active(centre, slabs, n_active, weight, probability, moments, active,
             if kind == z:
                 sums.active[h] += weight - 2.0 * moments.changed[h]
                 code[h] = weight - moments.changed[h] if probability else slabs.scale[h] * first
+
+
+@njit(**INLINE)
+def add_second(centre, slabs, n_active, weight, moments, active, sums):
+    """Add the second moments of the latents that are on in the centre, after `spread_active`."""
+    n_latents, n_kinds = centre.gains.size, len(centre.kinds)
+    rows, shift, off = centre.rows, active.shift, active.off
+    pull, total = active.pull, active.total
+    for kind in range(n_kinds):
         for start in range(0, n_active, _TILE):
             n_tile = min(_TILE, n_active - start)
             for a in range(n_tile):
@@ -723,6 +732,7 @@ def expectations(
     pursuit,
     probability,
     negligible,
+    with_second,
     sums,
     evidence,
     holes,
@@ -742,6 +752,8 @@ def expectations(
     best, pursuit, probability : bool
     negligible : float
         Posterior weight below which a latent that changes alone is left out.
+    with_second : bool
+        Whether the second moments of latents that are on in the centre are added to ``sums``.
     sums : Sums
         Added to.
     evidence : (n,) float64 array
@@ -809,6 +821,8 @@ def expectations(
                 spread_active(
                     centre, slabs, n_active, weights[n], probability, moments, active, code, own
                 )
+                if with_second:
+                    add_second(centre, slabs, n_active, weights[n], moments, active, own)
             collect_point(
                 holes,
                 n,

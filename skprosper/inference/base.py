@@ -258,7 +258,7 @@ class LinearGaussianEStep:
             np.matmul(x, self.projection.T, out=result[rows])
             evidence, ones = np.empty(len(x)), np.ones(len(x))
             probability = kind == "probability"
-            self._infer(result[rows], ones, sums, evidence, probability, moments=False)
+            self._infer(result[rows], ones, sums, evidence, probability, with_second=False)
         return result
 
     def reconstruct(self, X):

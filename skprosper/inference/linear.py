@@ -33,7 +33,9 @@ class LinearEStep(LinearGaussianEStep):
         second = np.zeros((n_components, n_components))
         return second, np.zeros((len(self.model.values), n_components))
 
-    def _infer(self, codes, weights, sums, evidence, probability=False, holes=None, moments=True):
+    def _infer(
+        self, codes, weights, sums, evidence, probability=False, holes=None, with_second=True
+    ):
         n_candidates, _, best, pursuit = self.truncation
         return kernel.expectations(
             codes,
@@ -45,7 +47,7 @@ class LinearEStep(LinearGaussianEStep):
             pursuit,
             probability,
             *self.precision,
-            moments,
+            with_second,
             *sums,
             evidence,
             holes,

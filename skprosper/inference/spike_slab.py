@@ -95,7 +95,9 @@ class SpikeSlabEStep(LinearGaussianEStep):
             second=np.zeros((kinds, H, H)),
         )
 
-    def _infer(self, codes, weights, sums, evidence, probability=False, holes=None, moments=True):
+    def _infer(
+        self, codes, weights, sums, evidence, probability=False, holes=None, with_second=True
+    ):
         return kernel.expectations(
             codes,
             weights,
@@ -104,7 +106,7 @@ class SpikeSlabEStep(LinearGaussianEStep):
             *self.truncation,
             probability,
             self.negligible,
-            moments,
+            with_second,
             sums,
             evidence,
             holes,

@@ -27,7 +27,7 @@ from .vector_math import INLINE, JIT, maximum
 # Latents of a block whose best gain is kept, such that taking one costs no pass over all.
 _BLOCK = 16
 # Active latents up to which a pass over the pixels for each is faster than one for all.
-_FEW = 6
+_FEW = 4
 # Terms that differ by less than this share are equal but for rounding errors. In single
 # precision it is less than what `steadied` keeps components apart by.
 _TIED, _TIED_SINGLE = 1e-8, 5e-7

@@ -383,7 +383,7 @@ def expectations(
     probability,
     cutoff,
     negligible,
-    moments,
+    with_second,
     second,
     counts,
     evidence,
@@ -407,7 +407,7 @@ def expectations(
     negligible : float
         Posterior weight below which a state that differs from the centre in a latent
         that is no candidate is left out of everything but the evidence.
-    moments : bool
+    with_second : bool
         Whether ``second`` is added to.
     second : (H, H) float64 array
         Added to: entries (i, j) and (j, i), i != j, sum to sum <s_i s_j>.
@@ -429,7 +429,7 @@ def expectations(
     sums = second.reshape((1, n_latents, n_latents))
     own = moments_of_point(holes, sums, counts)
     squares = model.values.astype(np.float64) ** 2
-    limits = n_candidates, best, pursuit, probability, cutoff, negligible, moments
+    limits = n_candidates, best, pursuit, probability, cutoff, negligible, with_second
     return add_points(
         codes, weights, model, states, limits, sums, counts, own, squares, evidence, holes, memory
     )
@@ -444,7 +444,7 @@ def add_points(
     gram, values, bias = model
     n_values = values.size
     left_states, right_states, n_right = states
-    n_candidates, best, pursuit, probability, cutoff, negligible, moments = limits
+    n_candidates, best, pursuit, probability, cutoff, negligible, with_second = limits
     centre, left, right, field, products, row, singles, core, change = memory
     own_second, own_counts = own
     n_nonzero, n_active = 0, 0
@@ -485,7 +485,7 @@ def add_points(
                     spread_change(h, k, q, values, kinds[h], probability, change, own_counts)
         spread_half(left_states, left, model, kinds, weight, probability, change, own_counts)
         spread_half(right_states, right, model, kinds, weight, probability, change, own_counts)
-        if moments:
+        if with_second:
             add_pairs(left, right, products, weight, own_second[0])
             add_centre(centre, n_active, values, weights[n], change, second[0])
         spread_centre(centre, n_active, values, weights[n], probability, change, own_counts)

@@ -110,7 +110,7 @@ class Workspace(NamedTuple):
     trail: np.ndarray  # (n_depths,) int64 items by depth
     energies: np.ndarray  # (n_states,) float64
     weights: np.ndarray  # (n_states,) float64
-    subtotals: np.ndarray  # (n_states,) float64 weights of states and descendants
+    beyond: np.ndarray  # (n_states,) float64 weights of their descendants, 0: of none
     item_kinds: np.ndarray  # (n_items,) int64 value of a slot
     counts: np.ndarray  # (n_items,) float64 posterior weight
     changed: np.ndarray  # (H, K + 1) float64 weights of the single changes of the core
@@ -403,22 +403,22 @@ def walk_energies(model, trees, point, work):
 
 @njit(**INLINE)
 def walk_counts(trees, point, work):
-    """Write the posterior weights of the items, and those of states and descendants."""
-    weights, subtotals, path = work.weights, work.subtotals, work.path
+    """Write the posterior weights of the items, and those of the states' descendants."""
+    weights, beyond, path = work.weights, work.beyond, work.path
     work.counts[:] = 0.0
     path[:] = 0.0
     for s in range(point.last - point.first - 1, 0, -1):
         depth = trees.depths[point.first + s]
-        subtotals[s] = weights[s] + path[depth + 1]
+        beyond[s] = path[depth + 1]
         path[depth + 1] = 0.0
-        path[depth] += subtotals[s]
-        work.counts[trees.items[point.first + s]] += subtotals[s]
+        path[depth] += weights[s] + beyond[s]
+        work.counts[trees.items[point.first + s]] += weights[s] + beyond[s]
 
 
 @njit(**INLINE)
 def walk_wins(trees, point, work):
     """Write the weights with which the items win the pixels, left[0] what none wins."""
-    weights, trail = work.weights, work.trail
+    weights, beyond, trail = work.weights, work.beyond, work.trail
     means, terms, left = work.means, work.terms, work.left
     n_states = point.last - point.first
     work.won[:] = 0.0
@@ -438,10 +438,10 @@ def walk_wins(trees, point, work):
                 won[d] += q if wins or rival == 0.0 else 0.0
                 rest[d] += 0.0 if wins else q
             open_depth -= 1
-        if s < n_states and work.subtotals[s] > 0.0:
+        if s < n_states and weights[s] + beyond[s] > 0.0:
             item = trees.items[point.first + s]
             parent, term, mean = means[depth - 1], terms[item], means[depth]
-            if work.subtotals[s] == weights[s]:  # no state beyond it matters
+            if beyond[s] == 0.0:  # no state beyond it matters
                 q, won, rest = left.dtype.type(weights[s]), work.won[item], left[depth - 1]
                 for d in range(mean.size):
                     rival = margin * abs(parent[d])

@@ -26,8 +26,8 @@ import numpy as np
 
 from .compiling import njit
 from .holes import enter_point, gram_entry, gram_row
-from .ranking import Ranking, best_few, first_best, largest, make_ranking, reaching
-from .vector_math import INLINE, LN2, exp, log, log2_below, maximum
+from .ranking import Ranking, best_few, first_best, make_ranking, reaching
+from .vector_math import INLINE, LN2, exp, highest, log, log2_below, maximum
 
 # Least conditional variance of a slab in units of its variance.
 LEAST_VARIANCE = 1e-14
@@ -268,7 +268,7 @@ def best_change(slabs, centre, slack, widest, bounds):
     alone whose bound lets them be the best.
     """
     gains = centre.gains
-    least = bounds.dtype.type(np.float64(largest(bounds)) - _MARGIN - widest)
+    least = bounds.dtype.type(np.float64(highest(bounds)) - _MARGIN - widest)
     n_left, first = reaching(bounds, least)
     best, last = first, first
     gains[first] = gain_of(slabs, centre, first)

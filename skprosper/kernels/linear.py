@@ -20,13 +20,15 @@ from .holes import (
     note_centre,
     write_bias,
 )
+from .ranking import Ranking, best_few, make_ranking
 from .selection import (
-    cheapest_changes,
     find_centre,
     gain_of_change,
     log_joint_of,
+    note_value,
     select,
     size_of_change,
+    write_slack,
 )
 from .vector_math import (
     INLINE,
@@ -45,8 +47,6 @@ from .vector_math import (
 
 # States lighter than exp(-CUTOFF) of the heaviest do not matter at double precision.
 CUTOFF = 32.0
-# Beyond this many nats the reference of the running sums is moved.
-_RESCALE = 300.0
 
 
 class Model(NamedTuple):
@@ -64,8 +64,11 @@ class Centre(NamedTuple):
     support: np.ndarray  # (H,) int64, the active latents come first
     field: np.ndarray  # (H,)
     gains: np.ndarray  # (H,) of the best change of each latent
+    slopes: np.ndarray  # (K, H) gains of changes are slope * field + intercept
+    intercepts: np.ndarray  # (K, H)
     work: np.ndarray  # (H,)
     candidates: np.ndarray  # (n_candidates,) int64
+    ranking: Ranking
 
 
 class Half(NamedTuple):
@@ -79,6 +82,14 @@ class Half(NamedTuple):
     sums: np.ndarray  # (n_states,) posterior weight
 
 
+class Pairs(NamedTuple):
+    """The pairs of half states of a data point that matter, by their left states."""
+
+    weights: np.ndarray  # (n_states,) log-joint relative to the centre, then posterior weight
+    right: np.ndarray  # (n_states,) int64 right state
+    starts: np.ndarray  # (n_left_states + 1,) int64 where those of a left state begin
+
+
 class Memory(NamedTuple):
     """What the kernels allocate, for one data point after the other."""
 
@@ -86,7 +97,7 @@ class Memory(NamedTuple):
     left: Half
     right: Half
     field: np.ndarray  # (right latents padded to 4, .., n_left_states)
-    products: np.ndarray  # (n_left_latents, n_right_states)
+    pairs: Pairs
     row: np.ndarray  # (n_right_states,)
     singles: np.ndarray  # (K, H)
     core: np.ndarray  # (H, K)
@@ -94,15 +105,22 @@ class Memory(NamedTuple):
 
 
 @njit(**INLINE)
-def make_centre(n_latents, n_candidates, dtype):
+def make_centre(model, n_candidates):
     """Allocate the `Centre`; no latent is active."""
+    n_latents, dtype = model.gram.shape[0], model.gram.dtype
+    slopes = np.empty_like(model.bias)
+    for k in range(len(slopes)):
+        slopes[k] = model.values[k]
     return Centre(
         np.full(n_latents, -1, np.int64),
         np.empty(n_latents, np.int64),
         np.empty(n_latents, dtype),
         np.empty(n_latents, dtype),
+        slopes,
+        model.bias.copy(),
         np.empty(n_latents, dtype),
         np.empty(n_candidates, np.int64),
+        make_ranking(n_latents, dtype),
     )
 
 
@@ -125,8 +143,9 @@ def make_half(states, members):
 def make_memory(model, states, n_candidates):
     """Allocate the `Memory`."""
     n_values, n_latents = model.bias.shape
-    left_states, right_states, _ = states
-    centre = make_centre(n_latents, n_candidates, model.gram.dtype)
+    left_states, right_states, n_right = states
+    n_states = n_right.sum()
+    centre = make_centre(model, n_candidates)
     n_left = left_states.kinds.shape[0]
     left = make_half(left_states, centre.candidates[:n_left])
     right = make_half(right_states, centre.candidates[n_left:])
@@ -135,7 +154,11 @@ def make_memory(model, states, n_candidates):
         left,
         right,
         np.empty((right.steps.shape[0], left.energies.size)),
-        np.empty((n_left, right.energies.size)),
+        Pairs(
+            np.empty(n_states),
+            np.empty(n_states, np.int64),
+            np.empty(left.energies.size + 1, np.int64),
+        ),
         np.empty(right.energies.size),
         np.empty((n_values, n_latents)),
         np.empty((n_latents, n_values)),
@@ -151,17 +174,42 @@ def enter(code, model, holes, n, best, pursuit, centre, n_active):
     Returns how many are in this one's.
     """
     gram, values, bias = model
-    kinds, support, field, gains, work, candidates = centre
+    field, gains, ranking, candidates = (
+        centre.field,
+        centre.gains,
+        centre.ranking,
+        centre.candidates,
+    )
     enter_point(holes, n)
     write_bias(holes, n, values, bias)
     for i in range(n_active):
-        kinds[support[i]] = -1
+        h = centre.support[i]
+        centre.kinds[h] = -1
+        note_value(h, -1, values, bias, centre.slopes, centre.intercepts)
+    if holes is not None:  # each data point has a bias of its own
+        for k in range(values.size):
+            copy(bias[k], centre.intercepts[k])
+    widest = write_slack(code, bias, ranking.slack)
     if not best:
-        select(code, gram, holes, values, bias, pursuit, field, gains, work, candidates)
+        select(
+            code,
+            gram,
+            holes,
+            values,
+            bias,
+            pursuit,
+            field,
+            gains,
+            centre.work,
+            ranking,
+            widest,
+            candidates,
+        )
         copy(code, field)
         return 0
-    n_active = find_centre(code, gram, holes, values, bias, kinds, support, field, gains)
-    cheapest_changes(gains, code, bias, work, candidates)
+    n_active = find_centre(code, gram, holes, model, centre, widest)
+    # the latents whose change costs least
+    best_few(gains, ranking, widest, candidates)
     return n_active
 
 
@@ -192,58 +240,81 @@ def load_half(states, half, model, holes, centre):
 
 
 @njit(**LEAN)
-def pair_halves(left, right, n_right, field, reference, cutoff, products, row):
-    """Sum exp(log-joint - reference) over all pairs of half states.
+def couple(right, j, pull, energies, base, out):
+    """Write energies of right states beside a left one less what four right latents share with it.
+
+    Returns the largest. Four latents at a time keep a row in registers.
+    """
+    p0, p1, p2, p3 = pull[j], pull[j + 1], pull[j + 2], pull[j + 3]
+    v0, v1, v2, v3 = right.steps[j], right.steps[j + 1], right.steps[j + 2], right.steps[j + 3]
+    top = -np.inf
+    for b in range(out.size):
+        e = fma(p1, v1[b], fma(p0, v0[b], -energies[b]))
+        e = base - fma(p3, v3[b], fma(p2, v2[b], e))
+        out[b] = e
+        top = maximum(top, e)
+    return top
+
+
+@njit(**LEAN)
+def pair_halves(left, right, n_right, field, reference, cutoff, pairs, row):
+    """List the pairs of half states that matter.
 
     field (n_right_latents, n_left_states) is the pull of a left state on the right
-    latents. Fills the sums of both halves and products (left latent, right state), the
-    steps of the left latents times the weights, and returns the reference they are
-    relative to, which rises where it must.
+    latents. What lies ``cutoff`` below the best so far, or below the reference, does not
+    matter: of two or more values most changes are to the wrong one. Returns the largest
+    log-joint, at least the reference.
     """
-    left_sums, right_sums = left.sums, right.sums
-    left_sums[:] = 0.0
-    right_sums[:] = 0.0
-    products[:] = 0.0
-    highest = reference
-    for a in range(left_sums.size):
+    energies, index, starts = pairs.weights, pairs.right, pairs.starts
+    size = np.uint64(0)  # an index that numba need not count from the end
+    for a in range(left.energies.size):
+        starts[a] = size
         n = n_right[a]
-        base = left.energies[a]
-        top = -np.inf
-        # four right latents at a time keep the row in registers
-        for j in range(0, field.shape[0], 4):
-            p0, p1, p2, p3 = field[j, a], field[j + 1, a], field[j + 2, a], field[j + 3, a]
-            v0, v1 = right.steps[j], right.steps[j + 1]
-            v2, v3 = right.steps[j + 2], right.steps[j + 3]
-            source = right.energies if j == 0 else row
-            for b in range(n):
-                e = fma(p1, v1[b], fma(p0, v0[b], -source[b]))
-                e = base - fma(p3, v3[b], fma(p2, v2[b], e))
-                row[b] = e
-                top = maximum(top, e)
-            base = 0.0
-            if j + 4 < field.shape[0]:
-                top = -np.inf
-        if top < highest - cutoff:
+        top = couple(right, 0, field[:, a], right.energies, left.energies[a], row[:n])
+        for j in range(4, field.shape[0], 4):
+            top = couple(right, j, field[:, a], row, 0.0, row[:n])
+        if top < reference - cutoff:
             continue
-        highest = max(highest, top)
-        if top > reference + _RESCALE:
-            shrink = np.exp(reference - top)
-            reference = top
-            left_sums *= shrink
-            right_sums *= shrink
-            products *= shrink
+        reference = max(reference, top)
+        least = reference - cutoff
         for b in range(n):
-            w = exp(row[b] - reference)
-            row[b] = w
-            right_sums[b] += w
-        left_sums[a] = sum_of(row[:n])
-        for i in range(left.members.size):
-            v = left.steps[i, a]
-            if v != 0.0:
-                out = products[i]
-                for b in range(n):
-                    out[b] = fma(v, row[b], out[b])
+            energies[size] = row[b]
+            index[size] = b
+            size += np.uint64(row[b] >= least)
+    starts[left.energies.size] = size
     return reference
+
+
+@njit(**LEAN)
+def weigh_pairs(left, right, reference, pairs, with_second, field):
+    """Turn log-joints of pairs into weights exp(log-joint - reference) and sum them.
+
+    Fills the sums of both halves and, for second moments, field[j, a]: the steps of the right
+    latent j times the weights, over the pairs of a.
+    """
+    weights, index, starts = pairs.weights, pairs.right, pairs.starts
+    for p in range(starts[starts.size - 1]):
+        weights[p] = exp(weights[p] - reference)
+    left_sums, right_sums = left.sums, right.sums
+    right_sums[:] = 0.0
+    for a in range(left_sums.size):
+        total = 0.0
+        for p in range(starts[a], starts[a + 1]):
+            total += weights[p]
+            right_sums[index[p]] += weights[p]
+        left_sums[a] = total
+    if not with_second:
+        return
+    for j in range(0, field.shape[0], 4):
+        v0, v1 = right.steps[j], right.steps[j + 1]
+        v2, v3 = right.steps[j + 2], right.steps[j + 3]
+        for a in range(left_sums.size):
+            x0, x1, x2, x3 = 0.0, 0.0, 0.0, 0.0
+            for p in range(starts[a], starts[a + 1]):
+                w, b = weights[p], index[p]
+                x0, x1 = fma(w, v0[b], x0), fma(w, v1[b], x1)
+                x2, x3 = fma(w, v2[b], x2), fma(w, v3[b], x3)
+            field[j, a], field[j + 1, a], field[j + 2, a], field[j + 3, a] = x0, x1, x2, x3
 
 
 @njit(**LEAN)
@@ -321,7 +392,7 @@ def spread_half(states, half, model, kinds, weight, probability, change, counts)
 
 
 @njit(**LEAN)
-def add_pairs(left, right, products, weight, second):
+def add_pairs(left, right, field, weight, second):
     """Add the second moments of the candidates."""
     for half in (left, right):
         members, steps = half.members, half.steps
@@ -331,7 +402,7 @@ def add_pairs(left, right, products, weight, second):
                 add_pair(second, members[j], members[i], together)
     for i in range(left.members.size):
         for j in range(right.members.size):
-            together = weight * dot(products[i], right.steps[j])
+            together = weight * dot(left.steps[i], field[j])
             add_pair(second, left.members[i], right.members[j], together)
 
 
@@ -445,7 +516,7 @@ def add_points(
     n_values = values.size
     left_states, right_states, n_right = states
     n_candidates, best, pursuit, probability, cutoff, negligible, with_second = limits
-    centre, left, right, field, products, row, singles, core, change = memory
+    centre, left, right, field, pairs, row, singles, core, change = memory
     own_second, own_counts = own
     n_nonzero, n_active = 0, 0
     for n in range(n_points):
@@ -459,7 +530,8 @@ def add_points(
         load_half(right_states, right, model, holes, centre)
         pull_of_left(gram, holes, left, right.members, field)
         reference = max(0.0, np.float64(highest(centre.gains)))
-        reference = pair_halves(left, right, n_right, field, reference, cutoff, products, row)
+        reference = pair_halves(left, right, n_right, field, reference, cutoff, pairs, row)
+        weigh_pairs(left, right, reference, pairs, with_second, field)
         total = sum_of(left.sums)
         # All changes of one latent at once; the candidates' own are counted above.
         total += weigh_singles(model, centre, n_active, reference, singles, core)
@@ -486,7 +558,7 @@ def add_points(
         spread_half(left_states, left, model, kinds, weight, probability, change, own_counts)
         spread_half(right_states, right, model, kinds, weight, probability, change, own_counts)
         if with_second:
-            add_pairs(left, right, products, weight, own_second[0])
+            add_pairs(left, right, field, weight, own_second[0])
             add_centre(centre, n_active, values, weights[n], change, second[0])
         spread_centre(centre, n_active, values, weights[n], probability, change, own_counts)
         note_centre(holes, n, values, kinds, support, n_active)
@@ -563,7 +635,7 @@ def write_state(support, kinds, centre, n_active, changed, n_changed):
 @njit(**JIT)
 def most_active(projections, model, n_candidates, best, pursuit, holes):
     """Return the largest number of latents active in the centre of a data point."""
-    centre = make_centre(projections.shape[1], n_candidates, projections.dtype)
+    centre = make_centre(model, n_candidates)
     return most_active_in(projections, model, centre, best, pursuit, holes)
 
 

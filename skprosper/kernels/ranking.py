@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiling import njit
-from .vector_math import INLINE, argmax, maximum
+from .vector_math import INLINE, LEAN, argmax, highest, maximum
 
 # Classes of latents, by their index modulo this, of which a bound of the n-th best is taken.
 _CLASSES = 32
@@ -29,16 +29,7 @@ def make_ranking(n_latents, dtype):
     return Ranking(np.empty(n_latents), np.empty(_CLASSES, dtype), np.empty(n_latents, np.int64))
 
 
-@njit(**INLINE)
-def largest(x):
-    """Return the largest number."""
-    top = x.dtype.type(-np.inf)
-    for i in range(x.size):
-        top = maximum(top, x[i])
-    return top
-
-
-@njit(**INLINE)
+@njit(**LEAN)
 def reaching(x, least):
     """Return how many numbers reach ``least``, and the index of the first."""
     # 32 bits: as many lanes as the numbers have
@@ -50,13 +41,19 @@ def reaching(x, least):
     return np.int64(n), np.int64(first)
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def first_best(gains, ranking, widest):
     """Return the first latent whose gain is the best but for rounding errors.
 
     ``widest`` is the largest slack of all.
     """
-    least = gains.dtype.type(np.float64(largest(gains)) - widest)
+    return first_beside(highest(gains), gains, ranking, widest)
+
+
+@njit(**LEAN)
+def first_beside(top, gains, ranking, widest):
+    """Return what `first_best` does where the best gain is known."""
+    least = gains.dtype.type(np.float64(top) - widest)
     n_left, first = reaching(gains, least)
     if n_left < 2:
         return first
@@ -72,7 +69,7 @@ def first_best(gains, ranking, widest):
     return first
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def shortlist(gains, n, ranking, widest):
     """Find, in rising order, all that may be among the n best; return how many."""
     peaks, found = ranking.peaks, ranking.found
@@ -84,19 +81,16 @@ def shortlist(gains, n, ranking, widest):
     # of the best of each class the n-th best is no better than the n-th best of all
     for _ in range(n - 1):
         peaks[argmax(peaks)] = -np.inf
-    least = gains.dtype.type(np.float64(largest(peaks)) - widest)
-    n_found = 0
-    for start in range(0, gains.size, peaks.size):
-        part = gains[start : start + peaks.size]
-        if reaching(part, least)[0] > 0:
-            for j in range(part.size):
-                if part[j] >= least:
-                    found[n_found] = start + j
-                    n_found += 1
-    return n_found
+    least = gains.dtype.type(np.float64(highest(peaks)) - widest)
+    # no branch to guess, and an index that numba need not count from the end
+    n_found = np.uint64(0)
+    for h in range(gains.size):
+        found[n_found] = h
+        n_found += np.uint64(gains[h] >= least)
+    return np.int64(n_found)
 
 
-@njit(**INLINE)
+@njit(**LEAN)
 def best_few(gains, ranking, widest, chosen):
     """Write the latents of the best gains, best first."""
     slack, found = ranking.slack, ranking.found

@@ -9,7 +9,28 @@ import numpy as np
 
 from .compiling import njit
 from .holes import find_row, gram_entry
-from .vector_math import LEAN, copy, exp, first_best, fma, maximum, rounding
+from .ranking import first_beside, first_best
+from .vector_math import LEAN, copy, exp, fma, maximum
+
+
+@njit(**LEAN)
+def write_slack(projection, bias, slack):
+    """Write by how much gains may differ by rounding errors alone; return the largest.
+
+    Gains are small differences of ``projection`` (H,) and ``bias`` (K, H), and err as
+    those do.
+    """
+    unit, widest = 1e-8 if projection.itemsize == 8 else 1e-5, 0.0
+    for h in range(slack.size):
+        slack[h] = 1.0 + abs(np.float64(projection[h]))
+    for k in range(bias.shape[0]):
+        b = bias[k]
+        for h in range(slack.size):
+            slack[h] += abs(np.float64(b[h]))
+    for h in range(slack.size):
+        slack[h] *= unit
+        widest = maximum(widest, slack[h])
+    return widest
 
 
 @njit(**LEAN)
@@ -22,6 +43,47 @@ def best_gains(projection, values, bias, gains):
         v, b = values[k], bias[k]
         for h in range(projection.size):
             gains[h] = maximum(gains[h], fma(v, projection[h], b[h]))
+
+
+@njit(**LEAN)
+def note_value(h, kind, values, bias, slopes, intercepts):
+    """Write the gains of a latent's changes, as functions of its field, for the value it has."""
+    v, b = values.dtype.type(0.0), values.dtype.type(0.0)
+    if kind >= 0:
+        v, b = values[kind], bias[kind, h]
+    for k in range(values.size):
+        slopes[k, h] = (values[k] if k != kind else values.dtype.type(0.0)) - v
+        intercepts[k, h] = (bias[k, h] if k != kind else values.dtype.type(0.0)) - b
+
+
+@njit(**LEAN)
+def explain(change, row, slopes, intercepts, field, gains):
+    """Take what the change of a latent explains from the field; write gains, return the best.
+
+    row (H,) is that of the latent in the Gram matrix.
+    """
+    top = gains.dtype.type(-np.inf)
+    s, t = slopes[0], intercepts[0]
+    if len(slopes) == 1:
+        for h in range(field.size):
+            left = fma(-change, row[h], field[h])
+            gain = fma(s[h], left, t[h])
+            field[h], gains[h] = left, gain
+            top = maximum(top, gain)
+        return top
+    s1, t1 = slopes[1], intercepts[1]
+    for h in range(field.size):
+        left = fma(-change, row[h], field[h])
+        gain = maximum(fma(s[h], left, t[h]), fma(s1[h], left, t1[h]))
+        field[h], gains[h] = left, gain
+        top = maximum(top, gain)
+    for k in range(2, len(slopes)):
+        s, t = slopes[k], intercepts[k]
+        for h in range(field.size):
+            gain = maximum(gains[h], fma(s[h], field[h], t[h]))
+            gains[h] = gain
+            top = maximum(top, gain)
+    return top
 
 
 @njit(**LEAN)
@@ -52,34 +114,27 @@ def best_change(field, values, bias, kind, h, slack):
 
 
 @njit(**LEAN)
-def find_centre(projection, gram, holes, values, bias, kinds, support, field, gains):
+def find_centre(projection, gram, holes, model, centre, widest):
     """Climb from the state 0 to a local maximum of the log-joint, the best change at a time.
 
-    kinds (H,) is -1 for all latents on entry; on return it holds the index of the value of
-    those that are active, which ``support`` lists. field (H,) and gains (H,), of the best
-    change of each latent, are those at the centre. Returns how many latents are active.
+    No latent is active in the ``centre`` on entry. ``widest`` is the largest slack of all.
+    Returns how many latents are active.
     """
+    kinds, support, field, gains = centre.kinds, centre.support, centre.field, centre.gains
+    slopes, intercepts, ranking = centre.slopes, centre.intercepts, centre.ranking
+    _, values, bias = model
     copy(projection, field)
+    top = explain(field.dtype.type(0.0), projection, slopes, intercepts, field, gains)
     n_active = 0
     # a step gains more than rounding errors; what they add up to must not go on for ever
     for _ in range(4 * field.size + 16):
-        best_gains(field, values, bias, gains)
-        for i in range(n_active):
-            h = support[i]
-            slack = rounding(h, projection, bias)
-            gains[h] = best_change(field, values, bias, kinds[h], h, slack)[1]
-        h = first_best(gains, projection, bias)
-        slack = rounding(h, projection, bias)
+        h = first_beside(top, gains, ranking, widest)
+        slack = ranking.slack[h]
         if gains[h] <= slack:
             break
         kind = kinds[h]
         k, _ = best_change(field, values, bias, kind, h, slack)
         change = field.dtype.type(size_of_change(values, kind, k))
-        own, place = field[h], find_row(gram, holes, h)
-        row = gram[h] if holes is None else holes.gram[place]
-        for i in range(field.size):
-            field[i] = fma(-change, row[i], field[i])
-        field[h] = own
         if kind < 0:
             support[n_active] = h
             n_active += 1
@@ -91,16 +146,13 @@ def find_centre(projection, gram, holes, values, bias, kinds, support, field, ga
             for i in range(n_active):
                 if support[i] == h:
                     support[i] = support[n_active]
+        note_value(h, kinds[h], values, bias, slopes, intercepts)
+        own, place = field[h], find_row(gram, holes, h)
+        row = gram[h] if holes is None else holes.gram[place]
+        field[h] = fma(change, row[h], own)  # from itself a latent takes nothing
+        top = explain(change, row, slopes, intercepts, field, gains)
+        field[h] = own
     return n_active
-
-
-@njit(**LEAN)
-def cheapest_changes(gains, projection, bias, work, candidates):
-    """Write the latents whose best change costs least, best first."""
-    copy(gains, work)
-    for j in range(candidates.size):
-        candidates[j] = first_best(work, projection, bias)
-        work[candidates[j]] = -np.inf
 
 
 @njit(**LEAN)
@@ -132,7 +184,20 @@ def posterior_amplitude(projection, values, bias, h):
 
 
 @njit(**LEAN)
-def select(projection, gram, holes, values, bias, pursuit, residual, gains, work, candidates):
+def select(
+    projection,
+    gram,
+    holes,
+    values,
+    bias,
+    pursuit,
+    residual,
+    gains,
+    work,
+    ranking,
+    widest,
+    candidates,
+):
     """Write the candidates of one data point, best first.
 
     For the centre 0. projection (H,) = W Sigma^-1 y; bias (K, H) = log odds of value k
@@ -140,7 +205,7 @@ def select(projection, gram, holes, values, bias, pursuit, residual, gains, work
     single-latent state, relative to the state 0.
     """
     best_gains(projection, values, bias, gains)
-    candidates[0] = first_best(gains, projection, bias)
+    candidates[0] = first_best(gains, ranking, widest)
     copy(gains, work)
     copy(projection, residual)
     for j in range(1, candidates.size):
@@ -155,4 +220,4 @@ def select(projection, gram, holes, values, bias, pursuit, residual, gains, work
             best_gains(residual, values, bias, work)
         for i in range(j):
             work[candidates[i]] = -np.inf
-        candidates[j] = first_best(work, projection, bias)
+        candidates[j] = first_best(work, ranking, widest)

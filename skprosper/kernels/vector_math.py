@@ -202,32 +202,3 @@ def argmax(x):
         j = i if x[i] == top else np.int64(x.size)
         first = j if j < first else first
     return first
-
-
-@njit(**LEAN)
-def rounding(h, projection, bias):
-    """Return by how much gains of a latent may differ by rounding errors alone.
-
-    Gains are small differences of ``projection`` (H,) and ``bias`` (K, H), and err as
-    those do.
-    """
-    size = 1.0 + abs(np.float64(projection[h]))
-    for k in range(bias.shape[0]):
-        size += abs(np.float64(bias[k, h]))
-    return (1e-8 if projection.itemsize == 8 else 1e-5) * size
-
-
-@njit(**LEAN)
-def first_best(gains, projection, bias):
-    """Return the first latent whose gain is the best but for rounding errors.
-
-    Components that explain the same data become equal: which of them is a candidate
-    must not depend on the order of a sum.
-    """
-    best = argmax(gains)
-    least = gains.dtype.type(np.float64(gains[best]) - rounding(best, projection, bias))
-    first = np.int64(gains.size)
-    for h in range(gains.size):
-        i = h if gains[h] >= least else np.int64(gains.size)
-        first = i if i < first else first
-    return first

@@ -45,9 +45,6 @@ from .vector_math import (
     sum_of,
 )
 
-# States lighter than exp(-CUTOFF) of the heaviest do not matter at double precision.
-CUTOFF = 32.0
-
 
 class Model(NamedTuple):
     """What the kernels know of the parameters."""

@@ -332,28 +332,37 @@ def _unmixed(problem, evidence, random_state, so_far):
     for contrast in ("logcosh", _cube):
         if so_far.behind > _LOST or not so_far.touched.isdisjoint(latents.tolist()):
             return
-        # begun anywhere: where the codes are may be a stationary point
-        ica = FastICA(
-            fun=contrast,
-            whiten=False,
-            random_state=random_state,
-            **_ICA,
-        ).set_output(transform="default")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            try:
-                sources = ica.fit_transform(white)
-            except linalg.LinAlgError:  # it has come to numbers beyond all bounds
-                continue
-        if n < _ROWS and ica.n_iter_ == _ICA["max_iter"]:
+        rotation, converged = _independent(white, contrast, random_state)
+        if rotation is None or (n < _ROWS and not converged):
             continue
         # sources of variance 1, codes = sources @ mixing
-        mixing = ica.components_ @ root * deviation
+        sources, mixing = white @ rotation.T, rotation @ root * deviation
         # the size of a cause that is seldom active, from its moments
         size = np.sqrt(np.mean(sources**4, axis=0))
         size = np.copysign(size, np.mean(sources**3, axis=0))
         rows = size[:, None] * (mixing @ evidence.components[latents])
         yield Move(tuple(latents), rows, fresh, tuple(latents))
+
+
+def _independent(white, contrast, random_state):
+    """Return the rotation of white codes to independent sources, None where there is none.
+
+    And whether the analysis has converged.
+    """
+    # begun anywhere: where the codes are may be a stationary point
+    ica = FastICA(fun=contrast, whiten=False, random_state=random_state, **_ICA)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        try:
+            ica.fit(white)
+        except linalg.LinAlgError:
+            # of numbers beyond all bounds; or when all is done, of the inverse of a rotation, which
+            # nobody needs here: divide and conquer fails there at times (OpenBLAS's issue 3044)
+            pass
+    rotation = getattr(ica, "components_", None)
+    if rotation is None or not np.isfinite(rotation).all():
+        return None, False
+    return rotation, ica.n_iter_ < _ICA["max_iter"]
 
 
 def _cube(x):

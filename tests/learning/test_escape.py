@@ -5,6 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy import linalg
+from sklearn.decomposition import _fastica
 
 from skprosper import (
     BinarySparseCoding,
@@ -195,3 +197,27 @@ def test_moves_leave_a_prior_that_is_given_as_it_is(prior, monkeypatch):
     if isinstance(prior, SpikeSlabPrior):
         assert_array_equal(model.prior_.mean, prior.mean)
         assert_array_equal(model.prior_.covariance, prior.covariance)
+
+
+def test_an_inverse_that_fails_does_not_hide_what_is_independent(monkeypatch):
+    def failing(*args, **kwargs):
+        raise linalg.LinAlgError("SVD did not converge")
+
+    rng = np.random.default_rng(0)
+    sources = rng.laplace(size=(4000, 5))
+    turn = linalg.qr(rng.standard_normal((5, 5)))[0]
+    white = (sources - sources.mean(axis=0)) / sources.std(axis=0) @ turn.T
+    sound, _ = escaping._independent(white, "logcosh", np.random.RandomState(0))
+    monkeypatch.setattr(_fastica.linalg, "pinv", failing)
+    rotation, _ = escaping._independent(white, "logcosh", np.random.RandomState(0))
+    assert_array_equal(rotation, sound)
+    assert np.all(np.sort(np.abs(rotation @ turn), axis=1)[:, -1] > 0.99)
+
+
+def test_where_the_analysis_fails_there_is_no_rotation(monkeypatch):
+    def failing(*args, **kwargs):
+        raise linalg.LinAlgError("Eigenvalues did not converge")
+
+    white = np.random.default_rng(0).laplace(size=(400, 3))
+    monkeypatch.setattr(_fastica.linalg, "eigh", failing)
+    assert escaping._independent(white, "logcosh", np.random.RandomState(0)) == (None, False)

@@ -10,9 +10,12 @@ from skprosper import (
     BinarySparseCoding,
     DiscreteSparseCoding,
     GaussianSparseCoding,
+    MaximumMagnitudeCausesAnalysis,
     SparseCoding,
 )
+from skprosper.annealing import Annealing
 from skprosper.datasets import make_bars, make_sparse_coding
+from skprosper.learning import em
 from skprosper.learning.em import Run
 from skprosper.metrics import match_components, recovered_components
 from skprosper.priors import BinaryPrior, DiscretePrior, SpikeSlabPrior
@@ -289,6 +292,62 @@ def test_a_bound_that_wanders_has_converged():
     assert not run.stalls(tol=0.0)
     run.lower_bounds[-3] = 1.1  # 1 in ten iterations is as much as the tolerance
     assert not run.stalls(tol=0.1)
+
+
+def noisy_bars(n_samples):
+    """Return data in whose noise EM creeps, and where to begin."""
+    X, _, bars = make_bars(n_samples, size=3, random_state=0)
+    X = X + bars.max() * np.random.default_rng(0).standard_normal(X.shape)
+    return X, bars + 0.2 * bars.max()
+
+
+PLAIN = Annealing(temperature=1.0, components_noise=0.0, reseed=False)
+
+
+@pytest.mark.parametrize("estimator", [BinarySparseCoding, GaussianSparseCoding])
+def test_momentum_comes_as_far_in_fewer_iterations(estimator, monkeypatch):
+    X, start = noisy_bars(3000)
+    model = estimator(6, components_init=start, annealing=PLAIN, tol=1e-5, max_iter=300)
+    fast = model.fit(X)
+    assert fast.converged_
+    fast_iterations, fast_bound = fast.n_iter_, fast.lower_bound_
+    monkeypatch.setattr(em, "_MOMENTUM", 0.0)
+    slow = model.fit(X)
+    assert slow.converged_
+    assert fast_iterations < 0.85 * slow.n_iter_
+    assert fast_bound > slow.lower_bound_ - 1e-3
+
+
+@pytest.mark.parametrize(
+    "estimator, params, n_samples, hidden, pushed",
+    [
+        (BinarySparseCoding, dict(annealing=PLAIN), 500, False, True),
+        (BinarySparseCoding, dict(annealing=None), 500, False, False),
+        (BinarySparseCoding, dict(annealing=PLAIN), 500, True, False),
+        (BinarySparseCoding, dict(annealing=PLAIN), 50, False, False),
+        (BinarySparseCoding, dict(annealing=PLAIN, learn=("prior",)), 500, False, False),
+        (MaximumMagnitudeCausesAnalysis, dict(annealing=PLAIN), 500, False, False),
+    ],
+    ids=["linear", "plain EM", "missing values", "few rows", "components given", "maxima"],
+)
+def test_momentum_is_for_linear_models_of_complete_data_and_lands(
+    estimator, params, n_samples, hidden, pushed, monkeypatch
+):
+    X, start = noisy_bars(n_samples)
+    if hidden:
+        X[::3, 0] = np.nan
+    push, pushes = Run.push, []
+
+    def noted(run, *step):
+        push(run, *step)
+        if run.ahead is not None:
+            pushes.append(len(run.lower_bounds))
+
+    monkeypatch.setattr(Run, "push", noted)
+    estimator(6, components_init=start, tol=0, max_iter=20, random_state=0, **params).fit(X)
+    assert bool(pushes) == pushed
+    # what an iteration is pushed to, the next begins from
+    assert all(n_iter + 1 <= 20 - em._LANDING for n_iter in pushes)
 
 
 def test_sample_follows_the_model():

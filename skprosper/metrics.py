@@ -3,6 +3,7 @@
 from numbers import Real
 
 import numpy as np
+from scipy import linalg
 from scipy.optimize import linear_sum_assignment, nnls
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_params
@@ -271,7 +272,13 @@ def amari_distance(learned, true):
             f"components as features, got {learned.shape} and {true.shape}. Use "
             "match_components to compare other dictionaries."
         )
-    mixing = np.abs(_unit_rows(true) @ np.linalg.pinv(_unit_rows(learned)))
+    # true @ pinv(learned), without the singular values that LAPACK at times fails to find of
+    # rotations (OpenBLAS's issue 3044)
+    learned, true = _unit_rows(learned), _unit_rows(true)
+    rounding = max(true.shape) * np.finfo(np.float64).eps
+    mixing, *_ = linalg.lstsq(learned.T, true.T, cond=rounding, lapack_driver="gelsy")
+    mixing = np.abs(mixing.T)
+    mixing[mixing < rounding * mixing.max()] = 0.0
     n_components = len(mixing)
     total = 0.0
     for axis in (0, 1):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import NAMED
+from scipy import linalg
 from scipy.stats import ortho_group
 
 from skprosper.datasets import make_bars
@@ -189,3 +190,26 @@ def test_of_components_to_spare_only_the_causes_are_distinct(model, kind, ignore
     found = recovered_components(components[index], bars, ignore_sign=ignore_sign)
     # now and then one more is kept, that explains noise
     assert found == 10 <= len(index) <= 11
+
+
+def test_amari_distance_needs_no_singular_values(monkeypatch):
+    def failing(*args, **kwargs):
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    for module, name in (
+        (np.linalg, "svd"),
+        (np.linalg, "pinv"),
+        (linalg, "svd"),
+        (linalg, "pinv"),
+    ):
+        monkeypatch.setattr(module, name, failing)
+    turn = linalg.qr(np.random.default_rng(0).standard_normal((40, 40)))[0]
+    assert amari_distance(-2.0 * turn[::-1], turn) < 1e-12
+
+
+def test_amari_distance_counts_what_has_no_counterpart_as_spread_over_all():
+    turn = ortho_group.rvs(9, random_state=0)
+    for h in range(9):
+        learned = turn.copy()
+        learned[h] = 0.0  # neither it nor what it stood for has one
+        assert amari_distance(learned, turn) == pytest.approx(1.0 / 9.0)

@@ -1,9 +1,9 @@
-"""Coding new patches with a learned model beside matching pursuit with its dictionary's size.
+"""Coding new patches with a learned model, beside matching pursuit with as many components.
 
 ``transform`` of each model, 256 components learned from natural patches of 12 x 12 pixels
 (absolute values for MCA) by a short default fit, on 8,000 patches of another seed, and
 SPAMS's orthogonal matching pursuit with five and with ten elements of BSC's components on
-the same patches, the same threads and float64. They take turns; the smallest of several
+the same patches, with as many threads, float64. They take turns; the smallest of several
 times counts. A code of a model is the mean of a posterior over many states, one of pursuit
 is one choice. Prints microseconds per data point, times in units of the pursuit with five
 elements and how many latents are active.
@@ -13,11 +13,10 @@ elements and how many latents are active.
 
 import argparse
 import warnings
-from time import perf_counter
 
 import numpy as np
 import spams
-from iteration import MODELS
+from iteration import MODELS, seconds
 from learners import unit_rows
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
@@ -47,9 +46,7 @@ def microseconds(coders, repeats):
     times = {name: [] for name in coders}
     for _ in range(repeats):
         for name, code in coders.items():
-            start = perf_counter()
-            code()
-            times[name].append(perf_counter() - start)
+            times[name].append(seconds(code)[0])
     return {name: 1e6 * min(spent) / N_CODED for name, spent in times.items()}
 
 

@@ -170,13 +170,8 @@ def enter(code, model, holes, n, best, pursuit, centre, n_active):
     ``n_active`` latents are active in the centre of the data point before.
     Returns how many are in this one's.
     """
-    gram, values, bias = model
-    field, gains, ranking, candidates = (
-        centre.field,
-        centre.gains,
-        centre.ranking,
-        centre.candidates,
-    )
+    _, values, bias = model
+    ranking = centre.ranking
     enter_point(holes, n)
     write_bias(holes, n, values, bias)
     for i in range(n_active):
@@ -188,25 +183,11 @@ def enter(code, model, holes, n, best, pursuit, centre, n_active):
             copy(bias[k], centre.intercepts[k])
     widest = write_slack(code, bias, ranking.slack)
     if not best:
-        select(
-            code,
-            gram,
-            holes,
-            values,
-            bias,
-            pursuit,
-            field,
-            gains,
-            centre.work,
-            ranking,
-            widest,
-            candidates,
-        )
-        copy(code, field)
+        select(code, holes, model, pursuit, centre, widest)
         return 0
-    n_active = find_centre(code, gram, holes, model, centre, widest)
+    n_active = find_centre(code, holes, model, centre, widest)
     # the latents whose change costs least
-    best_few(gains, ranking, widest, candidates)
+    best_few(centre.gains, ranking, widest, centre.candidates)
     return n_active
 
 

@@ -104,17 +104,17 @@ def size_of_change(values, kind, k):
 
 @njit(**LEAN)
 def best_change(field, values, bias, kind, h, slack):
-    """Return the best change of a latent, the first of those that tie, and its gain."""
+    """Return the best change of a latent, the first of those that tie."""
     best, top = 0, gain_of_change(field, values, bias, kind, h, 0)
     for k in range(1, values.size):
         gain = gain_of_change(field, values, bias, kind, h, k)
         if gain > top + slack:
             best, top = k, gain
-    return best, top
+    return best
 
 
 @njit(**LEAN)
-def find_centre(projection, gram, holes, model, centre, widest):
+def find_centre(projection, holes, model, centre, widest):
     """Climb from the state 0 to a local maximum of the log-joint, the best change at a time.
 
     No latent is active in the ``centre`` on entry. ``widest`` is the largest slack of all.
@@ -122,7 +122,7 @@ def find_centre(projection, gram, holes, model, centre, widest):
     """
     kinds, support, field, gains = centre.kinds, centre.support, centre.field, centre.gains
     slopes, intercepts, ranking = centre.slopes, centre.intercepts, centre.ranking
-    _, values, bias = model
+    gram, values, bias = model
     copy(projection, field)
     top = explain(field.dtype.type(0.0), projection, slopes, intercepts, field, gains)
     n_active = 0
@@ -133,7 +133,7 @@ def find_centre(projection, gram, holes, model, centre, widest):
         if gains[h] <= slack:
             break
         kind = kinds[h]
-        k, _ = best_change(field, values, bias, kind, h, slack)
+        k = best_change(field, values, bias, kind, h, slack)
         change = field.dtype.type(size_of_change(values, kind, k))
         if kind < 0:
             support[n_active] = h
@@ -184,26 +184,16 @@ def posterior_amplitude(projection, values, bias, h):
 
 
 @njit(**LEAN)
-def select(
-    projection,
-    gram,
-    holes,
-    values,
-    bias,
-    pursuit,
-    residual,
-    gains,
-    work,
-    ranking,
-    widest,
-    candidates,
-):
+def select(projection, holes, model, pursuit, centre, widest):
     """Write the candidates of one data point, best first.
 
-    For the centre 0. projection (H,) = W Sigma^-1 y; bias (K, H) = log odds of value k
-    less v_k^2 G_hh / 2. On return gains (H,) holds the log-joint of every latent's best
-    single-latent state, relative to the state 0.
+    For the centre 0. projection (H,) = W Sigma^-1 y. On return ``centre`` has its field,
+    which is the projection, and as gains the log-joint of every latent's best single-latent
+    state, relative to the state 0.
     """
+    gram, values, bias = model
+    residual, gains, work = centre.field, centre.gains, centre.work
+    candidates, ranking = centre.candidates, centre.ranking
     best_gains(projection, values, bias, gains)
     candidates[0] = first_best(gains, ranking, widest)
     copy(gains, work)
@@ -221,3 +211,4 @@ def select(
         for i in range(j):
             work[candidates[i]] = -np.inf
         candidates[j] = first_best(work, ranking, widest)
+    copy(projection, centre.field)

@@ -74,13 +74,14 @@ class Run:
         """
         self.pushes = self.pushes + 1 if rises else 0
         share = min(max(self.pushes - 1, 0) / (self.pushes + 2), _MOMENTUM)
-        W = self.parameters.components
-        W = W + share * (W - before.components)
-        self.ahead = replace(self.parameters, components=W) if share > 0.0 else None
+        if share > 0.0:
+            W = self.parameters.components
+            W = W + share * (W - before.components)
+            self.ahead = replace(self.parameters, components=W)
 
     def land(self):
         """Go on without momentum."""
-        self.ahead, self.pushes, self.landed = None, 0, True
+        self.pushes, self.landed = 0, True
 
     def halve_step(self):
         """Go half as far from where the last step began."""

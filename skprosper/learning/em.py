@@ -17,7 +17,7 @@ _SETTLED = 1e-2
 _FALLEN = 1e-6
 # Of the maxima the bound wanders: EM has converged, too, where in so many iterations its best
 # has risen by less than as many times the tolerance.
-_PATIENCE = 10
+_PATIENCE = 5
 # Moves on sparse data may take so many times as many iterations: one mends little there.
 _MORE_MOVES = 2
 # A start is given up where so many times its last gain in each iteration left is not enough.

@@ -285,12 +285,12 @@ def test_convergence_trouble_is_a_warning():
 def test_a_bound_that_wanders_has_converged():
     risen, wandering = list(range(-20, 0)), [0.0, -0.5, 0.1, -0.2]
     run = Run(parameters=None, lower_bounds=risen + 5 * wandering)
-    run.plain = 10  # all of them wander, but EM cannot tell yet
+    run.plain = 5  # all of them wander, but EM cannot tell yet
     assert not run.stalls(tol=0.1)
     run.plain = 20
     assert run.stalls(tol=0.1)
     assert not run.stalls(tol=0.0)
-    run.lower_bounds[-3] = 1.1  # 1 in ten iterations is as much as the tolerance
+    run.lower_bounds[-3] = 0.6  # 0.5 in five iterations is as much as the tolerance
     assert not run.stalls(tol=0.1)
 
 

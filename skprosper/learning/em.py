@@ -57,6 +57,10 @@ class Run:
         """The last lower bound, nats per data point; -inf where there is none."""
         return self.lower_bounds[-1] if self.lower_bounds else -np.inf
 
+    def stood_still(self, tol):
+        """Return whether the bound had changed as little in the iteration before the last."""
+        return self.plain > 2 and abs(self.lower_bounds[-2] - self.lower_bounds[-3]) < tol
+
     def stalls(self, tol):
         """Return whether the bound wanders and rises no more."""
         if self.plain <= _PATIENCE:
@@ -277,11 +281,14 @@ def run_em(
         looked = run.settled or run.spent >= allowance or not reseed
         plain = looked and step.exact
         run.plain = run.plain + 1 if plain else 0
-        run.converged = plain and (change < tol or run.stalls(tol))
-        if run.converged and pushed:
+        hurried = plain and hurries and not run.landed
+        # a bound that momentum makes wander may stand still for once by chance
+        still = change < tol and (not hurried or run.stood_still(tol))
+        run.converged = plain and (still or run.stalls(tol))
+        if run.converged and hurried:
             run.land()
             run.converged, run.plain = False, 0
-        elif plain and hurries and not run.landed:
+        elif hurried:
             if max_iter - len(run.lower_bounds) > _LANDING:
                 run.push(before, gain > 0.0)
             else:

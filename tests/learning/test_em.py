@@ -294,6 +294,16 @@ def test_a_bound_that_wanders_has_converged():
     assert not run.stalls(tol=0.1)
 
 
+def test_a_bound_that_stands_still_once_may_do_so_by_chance():
+    run = Run(parameters=None, lower_bounds=[-3.0, -2.0, -1.0, -1.0])
+    run.plain = 4
+    assert not run.stood_still(tol=0.1)
+    run.lower_bounds.append(-0.95)
+    assert run.stood_still(tol=0.1)
+    run.plain = 2  # the iteration before the last was another kind of EM
+    assert not run.stood_still(tol=0.1)
+
+
 def noisy_bars(n_samples):
     """Return data in whose noise EM creeps, and where to begin."""
     X, _, bars = make_bars(n_samples, size=3, random_state=0)

@@ -60,7 +60,7 @@ class Annealing(BaseEstimator):
     data_share : "auto", float or array-like of (position, value) pairs, default="auto"
         Schedule of the share of the data points, in (0, 1], that an iteration draws at
         random and learns from. "auto" takes all at T = 1, and the fewer the hotter it is:
-        s^(1 - 1 / T)^2, where s is the share that has twenty data points per component and
+        s^((1 - 1 / T)^2), where s is the share that has twenty data points per component and
         4096 at least.
 
     data_cut : float or array-like of (position, value) pairs, default=0.0

@@ -285,10 +285,10 @@ def run_em(
         # a bound that momentum makes wander may stand still for once by chance
         still = change < tol and (not hurried or run.stood_still(tol))
         run.converged = plain and (still or run.stalls(tol))
-        if run.converged and hurried:
+        if run.converged and pushed:
             run.land()
             run.converged, run.plain = False, 0
-        elif hurried:
+        elif hurried and not run.converged:
             if max_iter - len(run.lower_bounds) > _LANDING:
                 run.push(before, gain > 0.0)
             else:

@@ -17,6 +17,8 @@ _SCHEDULES = {  # name: values allowed, value of plain EM, what it is called in 
     "data_share": (Interval(Real, 0, 1, closed="right"), 1.0, "share of data used"),
     "data_cut": (Interval(Real, 0, 1, closed="both"), 0.0, "data truncation"),
 }
+# Data points that hot iterations draw for each component: they overfit fewer.
+_HOT_ROWS = 40
 
 
 class Annealing(BaseEstimator):
@@ -60,7 +62,7 @@ class Annealing(BaseEstimator):
     data_share : "auto", float or array-like of (position, value) pairs, default="auto"
         Schedule of the share of the data points, in (0, 1], that an iteration draws at
         random and learns from. "auto" takes all at T = 1, and the fewer the hotter it is:
-        s^((1 - 1 / T)^2), where s is the share that has twenty data points per component and
+        s^((1 - 1 / T)^2), where s is the share that has forty data points per component and
         4096 at least.
 
     data_cut : float or array-like of (position, value) pairs, default=0.0
@@ -202,7 +204,7 @@ class AnnealingStep:
             return self.data_share
         # the flatter the posteriors, the less there is to overfit
         flat = 1.0 - 1.0 / self.temperature
-        return min(1.0, enough(n_components) / n_points) ** flat**2
+        return min(1.0, enough(n_components, _HOT_ROWS) / n_points) ** flat**2
 
     @property
     def exact(self):

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-# Data points that hot iterations draw and moves are judged by: at least, and for each component.
-_LEAST, _PER_COMPONENT = 4096, 20
+# Data points that moves are judged by and hot iterations draw: at least.
+_LEAST = 4096
 # Data of more features than this, and than so many for each component, are wide.
 _WIDE, _WIDE_PER_COMPONENT = 1024, 4
 
 
-def enough(n_components):
+def enough(n_components, per_component=20):
     """Return how many rows tell roughly of so many components."""
-    return max(_LEAST, _PER_COMPONENT * n_components)
+    return max(_LEAST, per_component * n_components)
 
 
 def few(n_components):

@@ -147,7 +147,7 @@ def test_hot_iterations_draw_few_of_many_data_and_cold_ones_all():
     hot, cold = AnnealingStep(temperature=6.0), AnnealingStep()
     assert hot.share(3000, 10) == 1.0  # fewer than enough
     assert hot.share(40_960, 10) == pytest.approx(0.1 ** (25 / 36))
-    assert hot.share(40_960, 1000) == pytest.approx((20_000 / 40_960) ** (25 / 36))
+    assert hot.share(81_920, 1000) == pytest.approx((40_000 / 81_920) ** (25 / 36))
     assert cold.share(1e9, 10) == 1.0 and cold.exact
     assert AnnealingStep(temperature=6.0, data_share=0.5).share(1e9, 10) == 0.5
     assert Annealing().at(0.0).data_share is None

@@ -7,9 +7,10 @@ also in units of 100 products X @ W.T of one thread, and when it came within a n
 best score. ``--peers`` adds the dictionaries of others and how much of the variance of
 held-out patches ten elements of each dictionary explain, all coded by the same orthogonal
 matching pursuit; MCA and MMCA do not add, and are left out there. ``--picture`` draws
-scores against time.
+scores against time. ``--image`` names another photograph of `load_image_patches`.
 
     python benchmarks/time_to_quality.py --models BSC GSC --peers
+    python benchmarks/time_to_quality.py --image gravel
 """
 
 import argparse
@@ -57,9 +58,9 @@ class Clock:
             self.history.append((perf_counter() - self.start, fitted_estimator))
 
 
-def data(model):
-    learned = load_image_patches(20_000, patch_size=12, random_state=0)
-    held_out = load_image_patches(5_000, patch_size=12, random_state=1)
+def data(model, image):
+    learned = load_image_patches(20_000, image=image, patch_size=12, random_state=0)
+    held_out = load_image_patches(5_000, image=image, patch_size=12, random_state=1)
     return [np.abs(X) if model == "MCA" else X for X in (learned, held_out)]
 
 
@@ -74,13 +75,12 @@ def product_time(X):
     return min(times)
 
 
-def curve(model, n_scores=15, **params):
+def curve(model, X, held_out, n_scores=15):
     """Return seconds and held-out scores of a default fit, its seconds, and the fit."""
-    X, held_out = data(model)
-    estimator = MODELS[model](N_COMPONENTS, random_state=0, n_jobs=2, **params)
+    estimator = MODELS[model](N_COMPONENTS, random_state=0, n_jobs=2)
     estimator.set_params(max_iter=3).fit(X[:3000])  # compiles
     clock = Clock()
-    estimator.set_params(max_iter=MODELS[model]().max_iter, **params).set_callbacks(clock)
+    estimator.set_params(max_iter=MODELS[model]().max_iter).set_callbacks(clock)
     start = perf_counter()
     estimator.fit(X)
     whole = perf_counter() - start
@@ -111,6 +111,7 @@ def draw(curves, path):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", choices=MODELS, nargs="+", default=list(MODELS))
+    parser.add_argument("--image", default="china")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--picture", metavar="PATH")
     options = parser.parse_args()
@@ -121,8 +122,8 @@ if __name__ == "__main__":
     )
     curves = {}
     for model in options.models:
-        X, held_out = data(model)
-        curves[model] = seconds, scores, whole, fit = curve(model)
+        X, held_out = data(model, options.image)
+        curves[model] = seconds, scores, whole, fit = curve(model, X, held_out)
         near = seconds[np.argmax(scores >= scores.max() - 1.0)]
         print(
             f"{model:5} {scores[-1]:8.2f} {fit.n_iter_:10d} {whole:8.1f} "
@@ -136,7 +137,7 @@ if __name__ == "__main__":
             "      " + "  ".join(f"{t:.1f} s {s:.1f}" for t, s in zip(seconds, scores)), flush=True
         )
     if options.peers:
-        X, held_out = data("BSC")
+        X, held_out = data("BSC", options.image)
         for name, n_components, n_passes in RIVALS:
             learner = PEERS[name](n_components, n_passes, n_jobs=2, seed=0)
             start = perf_counter()
